@@ -1,0 +1,1 @@
+"""Brokers to run against: embedded, managed mosquitto, external."""

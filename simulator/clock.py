@@ -1,0 +1,20 @@
+"""Time as this package keeps it: monotonic nanoseconds for measuring, wall clock only for people and files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import monotonic_ns
+
+__all__ = ["MICROSECOND", "MILLISECOND", "SECOND", "now", "wall"]
+
+MICROSECOND = 1_000
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+
+now = monotonic_ns
+"""Nanoseconds of the monotonic clock: the same clock as ``asyncio``'s, never set back."""
+
+
+def wall() -> datetime:
+    """Return the time of day in UTC, for file names and reports."""
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Devices: what they all can do, and the virtual one."""

@@ -1,0 +1,1 @@
+"""Where shards run, and the coordinator that owns a run."""

@@ -1,0 +1,1 @@
+"""Certificate authorities, credentials and the store that keeps a fleet of them."""

@@ -1,0 +1,1 @@
+"""Samples, histograms, snapshots and thresholds: how a run is measured."""

@@ -1,0 +1,1 @@
+"""Reports: a pure function of the data that a run saved."""

@@ -1,0 +1,1 @@
+"""Scenarios: what a run does, as frozen values (``model``) and as TOML files (``loader``)."""
