@@ -1,0 +1,184 @@
+"""What one shard measured in one interval, and the sum of many such: what shards send regularly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulator.metrics.histogram import Histogram
+from simulator.metrics.outcome import Outcome
+from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["ArrivalCounts", "ArrivalKey", "ArrivalOf", "SeriesInterval", "SeriesKey", "Snapshot", "Totals"]
+
+
+class ArrivalOf(StrEnum):
+    """What an arrival process makes due."""
+
+    CONNECT = "connect"
+    MESSAGE = "message"
+
+
+@dataclass(slots=True)
+class ArrivalCounts:
+    """What became of arrivals; an arrival that is not started yet is in ``due`` only."""
+
+    due: int = 0
+    started: int = 0
+    dropped: int = 0
+    """Over the in-flight cap: counted, never delayed."""
+    offline: int = 0
+    """Due while its device had no connection to send it on."""
+
+    def __bool__(self) -> bool:
+        return bool(self.due or self.started or self.dropped or self.offline)
+
+    def add(self, other: ArrivalCounts) -> None:
+        """Add the counts of ``other``."""
+        self.due += other.due
+        self.started += other.started
+        self.dropped += other.dropped
+        self.offline += other.offline
+
+
+class SeriesKey(NamedTuple):
+    """Samples are kept apart by fleet and phase."""
+
+    fleet: str
+    phase: Phase
+
+
+class ArrivalKey(NamedTuple):
+    """Arrivals are kept apart by fleet and by what is due."""
+
+    fleet: str
+    of: ArrivalOf
+
+
+@dataclass(slots=True)
+class SeriesInterval:
+    """What one series measured: durations of the steps that succeeded, and how many ended in which way."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    response: Histogram = field(default_factory=Histogram)
+    service: Histogram = field(default_factory=Histogram)
+    lag: Histogram = field(default_factory=Histogram)
+
+    def add(self, other: SeriesInterval) -> None:
+        """Add counts and histograms of ``other``."""
+        self.outcomes.update(other.outcomes)
+        for kind in Kind:
+            self.histogram(kind).add(other.histogram(kind))
+
+    def histogram(self, kind: Kind) -> Histogram:
+        """Return the histogram of that kind of time, microseconds."""
+        match kind:
+            case Kind.RESPONSE:
+                return self.response
+            case Kind.SERVICE:
+                return self.service
+            case Kind.LAG:
+                return self.lag
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One shard's interval. It pickles, and is complete in itself: adding all of them gives the run."""
+
+    shard: int
+    start: int
+    """Nanoseconds since the start of the run; so is ``end``."""
+    end: int
+    series: Mapping[SeriesKey, SeriesInterval]
+    arrivals: Mapping[ArrivalKey, ArrivalCounts]
+    devices: Mapping[str, Mapping[str, int]]
+    """Fleet to state to devices in it at ``end``; the states of a fleet add up to all its devices."""
+    cpu: int
+    """Nanoseconds of processor time, user and system, that the shard's process used in the interval."""
+    rss: int
+    """Bytes resident at ``end``."""
+
+
+class Totals:
+    """The sum of snapshots. Histograms are added; percentiles are never averaged."""
+
+    def __init__(self) -> None:
+        self._series: dict[SeriesKey, SeriesInterval] = {}
+        self._arrivals: dict[ArrivalKey, ArrivalCounts] = {}
+        self._devices: dict[int, Mapping[str, Mapping[str, int]]] = {}
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Add one interval of one shard."""
+        for key, interval in snapshot.series.items():
+            self.series(key).add(interval)
+        for arrival, counts in snapshot.arrivals.items():
+            self._arrivals.setdefault(arrival, ArrivalCounts()).add(counts)
+        self._devices[snapshot.shard] = snapshot.devices
+
+    def series(self, key: SeriesKey) -> SeriesInterval:
+        """Return the sums of one series, to which more may be added."""
+        return self._series.setdefault(key, SeriesInterval())
+
+    @property
+    def fleets(self) -> list[str]:
+        """The fleets that measured something or have devices, sorted."""
+        named = {key.fleet for key in self._series} | {key.fleet for key in self._arrivals}
+        return sorted(named.union(*self._devices.values()))
+
+    def phases(self, fleet: str) -> list[Phase]:
+        """Return the phases that occurred in a fleet, in the order of a device's life."""
+        return [phase for phase in Phase if (fleet, phase) in self._series]
+
+    def histogram(self, kind: Kind, *, fleet: str | None = None, phase: Phase | None = None) -> Histogram:
+        """Return the sum of the histograms of a fleet (of all) and a phase (of all)."""
+        whole = Histogram()
+        for _, series in self._select(fleet, phase):
+            whole.add(series.histogram(kind))
+        return whole
+
+    def outcomes(self, *, fleet: str | None = None, phase: Phase | None = None) -> Counter[str]:
+        """Return how many steps ended in which way; over all phases, a connect counts as one."""
+        counts: Counter[str] = Counter()
+        for key, series in self._select(fleet, phase):
+            if phase is not None or key.phase not in CONNECT_STEPS:
+                counts.update(series.outcomes)
+        return counts
+
+    def failures(self, *, fleet: str | None = None, phase: Phase | None = None) -> int:
+        """Return how many ended in another way than ok."""
+        outcomes = self.outcomes(fleet=fleet, phase=phase)
+        return outcomes.total() - outcomes[Outcome.OK]
+
+    def attempts(self, *, fleet: str | None = None, phase: Phase | None = None) -> int:
+        """Return of how many ``failures`` is a part; sessions are out of the connects that succeeded."""
+        if phase is Phase.SESSION:
+            return self.outcomes(fleet=fleet, phase=Phase.CONNECT)[Outcome.OK]
+        lost = self.outcomes(fleet=fleet, phase=Phase.SESSION).total() if phase is None else 0
+        return self.outcomes(fleet=fleet, phase=phase).total() - lost
+
+    def arrivals(self, *, fleet: str | None = None, of: ArrivalOf | None = None) -> ArrivalCounts:
+        """Return the sum of the arrivals of a fleet (of all) and of connects or messages (of both)."""
+        whole = ArrivalCounts()
+        for key, counts in self._arrivals.items():
+            if fleet in (None, key.fleet) and of in (None, key.of):
+                whole.add(counts)
+        return whole
+
+    @property
+    def devices(self) -> dict[str, Counter[str]]:
+        """How many devices of each fleet were in each state, by the last snapshot of every shard."""
+        whole: dict[str, Counter[str]] = {}
+        for fleets in self._devices.values():
+            for fleet, states in fleets.items():
+                whole.setdefault(fleet, Counter()).update(states)
+        return whole
+
+    def _select(self, fleet: str | None, phase: Phase | None) -> Iterator[tuple[SeriesKey, SeriesInterval]]:
+        for key, series in self._series.items():
+            if fleet in (None, key.fleet) and phase in (None, key.phase):
+                yield key, series
