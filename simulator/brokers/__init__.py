@@ -1,1 +1,1 @@
-"""Brokers to run against: embedded, managed mosquitto, external."""
+"""Brokers of a run: the embedded one, a managed mosquitto, or somebody else's."""

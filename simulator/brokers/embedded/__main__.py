@@ -1,0 +1,9 @@
+"""Run the embedded broker until standard input ends: one line of configuration, then nothing more."""
+
+from __future__ import annotations
+
+import sys
+
+from simulator.brokers.embedded.server import main
+
+sys.exit(main())

@@ -1,0 +1,116 @@
+"""Somebody else's broker: where it is, and what its certificate chains to. Nothing is started or stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from simulator.errors import BrokerUnreachableError, UsageError
+from simulator.scenario.kinds import BrokerKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from simulator.brokers.broker import BrokerUsage
+    from simulator.scenario.kinds import Endpoint
+
+__all__ = ["ExternalBroker", "read_trust"]
+
+_CONNECT_SECONDS = 5.0
+
+
+class ExternalBroker:
+    """A broker that runs already; ``start`` only looks whether it answers.
+
+    ``trust`` are DER anchors for its certificate (empty: the system's), ``server_name`` the name in it where that
+    is not the host of the endpoint.
+    """
+
+    kind: ClassVar[BrokerKind] = BrokerKind.EXTERNAL
+
+    def __init__(
+        self, endpoints: Iterable[Endpoint], *, trust: Sequence[bytes] = (), server_name: str | None = None
+    ) -> None:
+        self._endpoints = tuple(endpoints)
+        self._trust = tuple(trust)
+        self._server_name = server_name
+        if not self._endpoints:
+            raise UsageError("an external broker needs at least one endpoint, for instance broker.example.com:8883")
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where to connect."""
+        return self._endpoints
+
+    @property
+    def trust(self) -> tuple[bytes, ...]:
+        """DER trust anchors for the broker's certificate; empty stands for the system's anchors."""
+        return self._trust
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that the broker's certificate must carry, or None for the host of the endpoint."""
+        return self._server_name
+
+    @property
+    def description(self) -> str:
+        """The endpoints."""
+        return f"external, {', '.join(map(str, self._endpoints))}"
+
+    async def start(self) -> None:
+        """Return when one endpoint has accepted a TCP connection, on which nothing is sent.
+
+        Raises BrokerUnreachableError where none has within five seconds, with the reason of each.
+        """
+        reasons = []
+        for endpoint in self._endpoints:
+            reason = await _refusal(endpoint)
+            if reason is None:
+                return
+            reasons.append(f"{endpoint}: {reason}")
+        raise BrokerUnreachableError(f"no endpoint of the broker accepts a connection ({'; '.join(reasons)})")
+
+    async def stop(self) -> None:
+        """Do nothing: the broker is not ours."""
+
+    async def wait_failed(self) -> NoReturn:
+        """Wait for ever: what becomes of the broker shows in the devices' connections."""
+        while True:
+            await asyncio.Event().wait()
+
+    def usage(self) -> BrokerUsage | None:
+        """Return None: there is no process of ours."""
+        return None
+
+
+async def _refusal(endpoint: Endpoint) -> str | None:
+    """Return why ``endpoint`` accepts no connection, or None where it does."""
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+    except TimeoutError:
+        return f"no answer within {_CONNECT_SECONDS:.0f} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    writer.transport.abort()
+    return None
+
+
+def read_trust(paths: Iterable[Path]) -> tuple[bytes, ...]:
+    """Return the certificates of PEM files, in DER; raise UsageError for a file that holds none."""
+    return tuple(
+        certificate.public_bytes(Encoding.DER) for path in paths for certificate in _certificates(path)
+    )
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read the trust file {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"the trust file {path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from error

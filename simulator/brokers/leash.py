@@ -1,0 +1,67 @@
+"""Run a program that does not know its parent, and end it when the parent goes away: ``leash.py FOLDER PROGRAM …``
+
+A stand-alone script of the standard library, started by its path, so that it is up in a few milliseconds. It
+holds the program until its own standard input ends (the parent closed it, or was killed: the kernel closes the
+pipes of the dead), gives it as many open files as the system allows, and removes FOLDER, which holds the
+program's private key, whichever of the three ends first. It works where there is no PR_SET_PDEATHSIG, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from typing import NoReturn
+
+__all__ = ["main", "raise_open_files_limit"]
+
+_GRACE_SECONDS = 4.0
+
+
+def raise_open_files_limit() -> None:
+    """Raise the soft limit of open files to the hard limit; every device is one of them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    program.terminate()
+    try:
+        program.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        program.kill()
+
+
+def _end_with_input(program: subprocess.Popen[bytes]) -> None:
+    while os.read(0, 4096):
+        pass
+    _end(program)
+
+
+def main(folder: str, *command: str) -> int:
+    """Run ``command`` to its end, or to the end of standard input; return its exit status."""
+    signal.signal(signal.SIGTERM, _leave)
+    raise_open_files_limit()
+    try:
+        program = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        try:
+            threading.Thread(target=_end_with_input, args=(program,), daemon=True).start()
+            return program.wait()
+        finally:
+            _end(program)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,154 @@
+"""One child process: started, ready, ended, and what it wrote last.
+
+The child is told to end by the end of its standard input. Nothing else works in every case: a parent that was
+killed sends no signal, but the kernel closes its pipes. This module must not know what the child does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, cast
+
+import psutil
+
+from simulator.brokers.broker import BrokerUsage
+from simulator.errors import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Child", "Command"]
+
+_LINES_KEPT = 50
+_STOP_SECONDS = 5.0
+_DRAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to start a child: its arguments, its first input, and the words of the line that says it is ready."""
+
+    argv: Sequence[str]
+    ready: str
+    stdin: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Command({self.argv[0]!r}, ...)"
+
+
+class Child(asyncio.SubprocessProtocol):
+    """A running child process; make one with ``Child.start``.
+
+    Its output is read by callbacks as it comes, so that a full pipe never blocks the child, and the last lines
+    are kept for error messages.
+    """
+
+    def __init__(self, ready: str) -> None:
+        self._ready_words = ready
+        self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._exited = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._partial: dict[int, bytes] = {}
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._transport: asyncio.SubprocessTransport | None = None
+        self.stopping = False
+
+    @classmethod
+    async def start(cls, command: Command) -> Self:
+        """Start ``command`` in a session of its own, out of reach of the terminal's Ctrl-C."""
+        loop = asyncio.get_running_loop()
+        transport, child = await loop.subprocess_exec(
+            lambda: cls(command.ready), *command.argv, start_new_session=True
+        )
+        stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+        stdin.write(command.stdin)
+        return child
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines that the child wrote, oldest first."""
+        return tuple(self._lines)
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status; negative is the number of the signal that ended the child, None while it runs."""
+        return None if self._transport is None else self._transport.get_returncode()
+
+    async def wait_ready(self, seconds: float) -> bool:
+        """Return True when the child says that it is ready, False when it ended or took too long instead."""
+        try:
+            async with asyncio.timeout(seconds):
+                ready = await self._ready
+        except TimeoutError:
+            return False
+        if not ready:
+            await self.wait_exit()
+        return ready
+
+    async def wait_exit(self) -> None:
+        """Return when the child has ended and its last words have been read."""
+        await self._exited.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._drained.wait()
+
+    async def stop(self) -> None:
+        """End the child: by the end of its input, after a bound with SIGKILL for its whole process group."""
+        self.stopping = True
+        transport = self._running_transport()
+        stdin = transport.get_pipe_transport(0)
+        if stdin is not None:
+            stdin.close()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._exited.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+            await self._exited.wait()
+        finally:
+            transport.close()
+
+    def usage(self) -> BrokerUsage | None:
+        """Return the CPU time and memory of the child, or of the process that it supervises; None once ended."""
+        try:
+            process = psutil.Process(self._running_transport().get_pid())
+            process = next(iter(process.children()), process)
+            with process.oneshot():
+                times = process.cpu_times()
+                return BrokerUsage(times.user + times.system, process.memory_info().rss)
+        except psutil.NoSuchProcess:
+            return None
+
+    def _running_transport(self) -> asyncio.SubprocessTransport:
+        if self._transport is None:
+            raise BrokerError("the broker's process has not been started")
+        return self._transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport of the child that has just been started."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Cut the child's output into lines, and look among them for the one that says it is ready."""
+        *lines, self._partial[fd] = (self._partial.get(fd, b"") + data).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace").rstrip()
+            if self._ready_words in text and not self._ready.done():
+                self._ready.set_result(True)
+            self._lines.append(text)
+
+    def process_exited(self) -> None:
+        """Note that the child has ended; what it wrote may still be in the pipes."""
+        if not self._ready.done():
+            self._ready.set_result(False)
+        self._exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature is asyncio's
+        """Note that all output of the child has been read."""
+        self._drained.set()
