@@ -7,12 +7,13 @@ where it is plain, what was meant.
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
+
+from simulator.scenario.wording import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +21,10 @@ if TYPE_CHECKING:
 __all__ = [
     "format_duration",
     "format_rate",
-    "format_share",
-    "format_size",
     "parse_duration",
     "parse_rate",
     "parse_share",
     "parse_size",
-    "quote",
 ]
 
 _NANOSECONDS = {
@@ -116,11 +114,6 @@ def parse_share(value: object) -> float:
     return share
 
 
-def format_share(share: float) -> str:
-    """Return a share as a percentage, to twelve digits: ``50%``."""
-    return f"{_plain(share * 100)}%"
-
-
 def parse_size(value: object) -> int:
     """Return the bytes of ``256``, ``"256B"``, ``"4KiB"`` or ``"1MiB"``."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -129,23 +122,6 @@ def parse_size(value: object) -> int:
     if match is None:
         raise _unexpected(_EXPECTED_SIZE, value, _likely_size(value), parse_size)
     return int(match[1]) * _BYTES[match[2]]
-
-
-def format_size(size: int) -> str:
-    """Return a size in the largest unit that divides it: ``4KiB``, ``1500B``."""
-    for unit, factor in reversed(_BYTES.items()):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return "0B"
-
-
-def quote(value: object) -> str:
-    """Return a TOML value as a sentence shows it: text in double quotes, ``true``, ``1.5``, "a list"."""
-    if isinstance(value, str | bool | int | float):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, dict):
-        return "a table"
-    return "a list" if isinstance(value, list | tuple) else str(value)
 
 
 def _plain(number: float) -> str:

@@ -1,0 +1,115 @@
+"""What the parts of a scenario must agree on: names, brokers and protocols, who is connected when.
+
+The rules look at parts that were read one by one, so that they also find what is wrong beside a part that
+could not be read; such a part is ``None`` here, and no rule guesses what it might have said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from simulator.scenario.kinds import BrokerKind, MqttVersion
+from simulator.scenario.table import Mistake
+from simulator.scenario.wording import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from simulator.scenario.broker import Broker
+    from simulator.scenario.fleet import Fleet
+    from simulator.scenario.stage import Stage
+
+__all__ = ["Parts", "disagreements"]
+
+_ROUNDING = 1e-9
+"""Shares such as three thirds add up to one but for this much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a scenario, ``None`` where one could not be read."""
+
+    broker: Broker | None
+    fleets: Mapping[str, Fleet | None]
+    stages: Sequence[Stage | None]
+
+
+def disagreements(parts: Parts) -> Iterator[Mistake]:
+    """Yield every mistake that only shows where two parts are held against each other."""
+    yield from _broker_lacks(parts)
+    yield from _names_twice(parts.stages)
+    yield from _publish_without_topic(parts)
+    stages = [stage for stage in parts.stages if stage is not None]
+    if stages and len(stages) == len(parts.stages):
+        yield from _never_connected(parts.fleets, stages)
+        yield from _not_connected_then(stages)
+
+
+def _broker_lacks(parts: Parts) -> Iterator[Mistake]:
+    """Yield what is asked of a broker that cannot do it."""
+    kind = parts.broker.kind if parts.broker else None
+    if kind is BrokerKind.EMBEDDED:
+        for name, fleet in parts.fleets.items():
+            if fleet and fleet.mqtt is MqttVersion.V5:
+                phrase = 'the embedded broker speaks 3.1.1; use kind = "mosquitto" or mqtt = "3.1.1"'
+                yield Mistake(("fleet", name, "mqtt"), phrase)
+    if kind is BrokerKind.EXTERNAL:
+        for index, stage in enumerate(parts.stages):
+            if stage and stage.outage is not None:
+                phrase = (
+                    'an external broker cannot be stopped from here; use kind = "mosquitto" or "embedded"'
+                )
+                yield Mistake(("stage", index, "outage"), phrase)
+
+
+def _names_twice(stages: Sequence[Stage | None]) -> Iterator[Mistake]:
+    seen: set[str] = set()
+    for index, stage in enumerate(stages):
+        if stage and stage.name in seen:
+            yield Mistake(("stage", index, "name"), f"another stage is called {quote(stage.name)} already")
+        elif stage:
+            seen.add(stage.name)
+
+
+def _publish_without_topic(parts: Parts) -> Iterator[Mistake]:
+    for index, stage in enumerate(parts.stages):
+        if stage and stage.publish:
+            name = stage.publish.fleet
+            fleet = parts.fleets.get(name)
+            if fleet and fleet.telemetry is None:
+                phrase = f"fleet {quote(name)} has no [fleet.{name}.telemetry], whose topic this would use"
+                yield Mistake(("stage", index, "publish", "fleet"), phrase)
+
+
+def _never_connected(fleets: Mapping[str, Fleet | None], stages: Sequence[Stage]) -> Iterator[Mistake]:
+    connected = {stage.connect.fleet for stage in stages if stage.connect}
+    for name in fleets:
+        if name not in connected:
+            example = f'connect = {{ fleet = "{name}", rate = "100/s" }}'
+            yield Mistake(("fleet", name), f"no stage connects this fleet; a stage needs {example}")
+
+
+def _not_connected_then(stages: Sequence[Stage]) -> Iterator[Mistake]:
+    """Yield actions on a larger share of a fleet than there is to act on when they come."""
+    connected = {stage.connect.fleet: 0.0 for stage in stages if stage.connect}
+    for index, stage in enumerate(stages):
+        for action, fleet, share, change in _shares(stage):
+            there = 1 - connected[fleet] if action == "connect" else connected[fleet]
+            if share > there + _ROUNDING:
+                left = "not connected" if action == "connect" else "connected"
+                phrase = (
+                    f"asks for {share:.4g} of fleet {quote(fleet)}, and {there:.4g} of it is {left} by then"
+                )
+                yield Mistake(("stage", index, action), phrase)
+            connected[fleet] = min(max(connected[fleet] + change, 0.0), 1.0)
+
+
+def _shares(stage: Stage) -> Iterator[tuple[str, str, float, float]]:
+    """Yield the actions of a stage: name, fleet, share, and what it adds to the share that is connected."""
+    if connect := stage.connect:
+        yield "connect", connect.fleet, connect.share, connect.share
+    if reconnect := stage.reconnect:
+        yield "reconnect", reconnect.fleet, reconnect.share, 0.0
+    if disconnect := stage.disconnect:
+        yield "disconnect", disconnect.fleet, disconnect.share, -disconnect.share
