@@ -1,0 +1,235 @@
+"""Thresholds: what a scenario demands of the figures of its run, and whether they meet it.
+
+    measure = [fleet "."] figure
+    figure  = phase ["." ("response" | "service")] "." stat     a duration, or how many succeeded (count)
+            | "lag" "." stat                                    how late the generator was
+            | [phase "."] "failures"                            how many attempts failed, or which share
+            | "dropped"                                         arrivals over the in-flight cap, or which share
+            | "connected"                                       devices at the end of the last stage, or share
+    stat    = "p50" | "p90" | "p99" | "p99.9" | "max" | "mean" | "count"
+    limit   = ("<" | "<=" | "==" | ">=" | ">") value            800ms, 0.1%, 500
+
+A figure without data never meets a threshold. This module knows nothing of scenarios but their units.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from simulator.clock import MICROSECOND
+from simulator.metrics.sample import Kind, Phase
+from simulator.scenario.units import parse_duration
+from simulator.scenario.wording import alternatives, did_you_mean, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from simulator.metrics.histogram import Histogram
+    from simulator.metrics.snapshot import Totals
+
+__all__ = ["STATS", "Figure", "Status", "Threshold", "Unit", "Verdict", "judge", "parse", "stat"]
+
+STATS = ("p50", "p90", "p99", "p99.9", "max", "mean", "count")
+
+_COMPARE = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
+_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_LIMIT = re.compile(r"(<=|>=|==|<|>)\s*([^<>=\s].*)")
+_EXPECTED = 'a measure such as "tls_handshake.p99", "failures" or "connected"'
+
+
+class Figure(StrEnum):
+    """What a threshold looks at."""
+
+    TIME = "time"
+    LAG = "lag"
+    FAILURES = "failures"
+    DROPPED = "dropped"
+    CONNECTED = "connected"
+
+
+class Unit(StrEnum):
+    """What the numbers of a threshold and its verdict count."""
+
+    MICROSECONDS = "us"
+    PERCENT = "%"
+    COUNT = "count"
+
+
+class Status(StrEnum):
+    """How a threshold came out."""
+
+    MET = "met"
+    BROKEN = "broken"
+    NO_DATA = "no_data"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What to look at, of which fleet (all where None) and phase."""
+
+    figure: Figure
+    fleet: str | None = None
+    phase: Phase | None = None
+    kind: Kind = Kind.RESPONSE
+    stat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One demand; ``measure`` and ``limit`` are the texts that it was read from."""
+
+    measure: str
+    limit: str
+    of: Measure
+    comparator: str
+    value: Fraction
+    """In ``unit``."""
+    unit: Unit
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.limit}"
+
+    def holds(self, measured: Fraction) -> bool:
+        """Tell whether a figure, in ``unit``, is within the limit."""
+        return bool(_COMPARE[self.comparator](measured, self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one threshold came out; ``measured`` is in the threshold's unit, and None where there is no data."""
+
+    threshold: Threshold
+    status: Status
+    measured: float | None
+
+
+def parse(measure: str, limit: object, fleets: Collection[str] = ()) -> Threshold:
+    """Read one line of a scenario's thresholds; ``fleets`` are the names that a measure may begin with.
+
+    ``ValueError`` with a phrase that says what was expected, and what was probably meant.
+    """
+    of = _parse_measure(measure, fleets)
+    comparator, value, unit = _parse_limit(of, limit)
+    return Threshold(measure, str(limit), of, comparator, value, unit)
+
+
+def _parse_measure(text: str, fleets: Collection[str]) -> Measure:
+    words = text.split(".")
+    if words[-2:] == ["p99", "9"]:
+        words[-2:] = ["p99.9"]
+    fleet = words.pop(0) if _begins_with_fleet(words, fleets) else None
+    if fleet is not None and fleets and fleet not in fleets:
+        raise ValueError(f"there is no fleet {quote(fleet)}{did_you_mean(fleet, fleets)}")
+    match words:
+        case ["failures" | "dropped" | "connected" as figure]:
+            return Measure(Figure(figure), fleet)
+        case ["lag", word]:
+            return Measure(Figure.LAG, fleet, stat=_stat_word(word))
+    if words[0] not in _PHASES:
+        raise ValueError(
+            f"expected {_EXPECTED}, not {quote(text)}{did_you_mean(words[0], [*_HEADS, *fleets])}"
+        )
+    return _parse_phase(text, fleet, Phase(words[0]), words[1:])
+
+
+_PHASES = tuple(str(phase) for phase in Phase)
+_HEADS = (*_PHASES, "lag", "failures", "dropped", "connected")
+
+
+def _begins_with_fleet(words: list[str], fleets: Collection[str]) -> bool:
+    """Tell whether the first word names a fleet: the word of a phase does so only where it must."""
+    if len(words) < 2:
+        return False
+    first, second = words[:2]
+    if first in _HEADS:
+        return second in _HEADS and not (first in _PHASES and second == "failures")
+    return second in _HEADS or first in fleets
+
+
+def _parse_phase(text: str, fleet: str | None, phase: Phase, tail: list[str]) -> Measure:
+    match tail:
+        case ["failures"]:
+            return Measure(Figure.FAILURES, fleet, phase)
+        case _ if phase is Phase.SESSION:
+            raise ValueError(f'a session has failures only: expected "session.failures", not {quote(text)}')
+        case [word]:
+            return Measure(Figure.TIME, fleet, phase, stat=_stat_word(word))
+        case ["response" | "service" as kind, word]:
+            return Measure(Figure.TIME, fleet, phase, Kind(kind), _stat_word(word))
+        case [word, _]:
+            kinds = ("response", "service")
+            raise ValueError(f"expected {alternatives(kinds)}, not {quote(word)}{did_you_mean(word, kinds)}")
+    raise ValueError(f"expected {quote(f'{phase}.p99')} or another statistic of it, not {quote(text)}")
+
+
+def _stat_word(word: str) -> str:
+    if word not in STATS:
+        words = (*STATS, "failures")
+        raise ValueError(f"expected {alternatives(words)}, not {quote(word)}{did_you_mean(word, words)}")
+    return word
+
+
+def _parse_limit(of: Measure, limit: object) -> tuple[str, Fraction, Unit]:
+    in_time = of.figure in (Figure.TIME, Figure.LAG) and of.stat != "count"
+    example = "< 800ms" if in_time else "< 0.1%" if of.figure is not Figure.TIME else ">= 500"
+    match = _LIMIT.fullmatch(limit.strip()) if isinstance(limit, str) else None
+    if match is None:
+        raise ValueError(f"expected a limit such as {quote(example)}, not {quote(limit)}")
+    comparator, text = match[1], match[2].strip()
+    if in_time:
+        return comparator, Fraction(parse_duration(text), MICROSECOND), Unit.MICROSECONDS
+    percent = text.endswith("%") and of.stat != "count"
+    number = text.removesuffix("%").rstrip() if percent else text
+    if not _PLAIN.fullmatch(number):
+        raise ValueError(f"expected a limit such as {quote(example)}, not {quote(limit)}")
+    return comparator, Fraction(number), Unit.PERCENT if percent else Unit.COUNT
+
+
+def judge(threshold: Threshold, totals: Totals, devices: Mapping[str, Mapping[str, int]]) -> Verdict:
+    """Hold ``threshold`` against a run; ``devices`` by fleet and state are those at the end of the last stage."""
+    measured = _measure(threshold, totals, devices)
+    if measured is None:
+        return Verdict(threshold, Status.NO_DATA, None)
+    status = Status.MET if threshold.holds(measured) else Status.BROKEN
+    return Verdict(threshold, status, float(measured))
+
+
+def _measure(
+    threshold: Threshold, totals: Totals, devices: Mapping[str, Mapping[str, int]]
+) -> Fraction | None:
+    of = threshold.of
+    match of.figure:
+        case Figure.TIME | Figure.LAG:
+            kind = Kind.LAG if of.figure is Figure.LAG else of.kind
+            histogram = totals.histogram(kind, fleet=of.fleet, phase=of.phase)
+            return Fraction(stat(histogram, of.stat)) if histogram.count else None
+        case Figure.FAILURES:
+            part = totals.failures(fleet=of.fleet, phase=of.phase)
+            whole = max(totals.attempts(fleet=of.fleet, phase=of.phase), part)
+        case Figure.DROPPED:
+            arrivals = totals.arrivals(fleet=of.fleet)
+            part, whole = arrivals.dropped, arrivals.due
+        case Figure.CONNECTED:
+            fleets = [states for name, states in devices.items() if of.fleet in (None, name)]
+            part = sum(states.get("connected", 0) for states in fleets)
+            whole = sum(sum(states.values()) for states in fleets)
+    if whole == 0:
+        return None
+    return Fraction(100 * part, whole) if threshold.unit is Unit.PERCENT else Fraction(part)
+
+
+def stat(histogram: Histogram, name: str) -> float:
+    """Return one of ``STATS`` of a histogram, microseconds or a count."""
+    match name:
+        case "max":
+            return histogram.max
+        case "mean":
+            return histogram.mean
+        case "count":
+            return histogram.count
+    return histogram.percentile(float(name.removeprefix("p")))
