@@ -1,13 +1,13 @@
 """Thresholds: what a scenario demands of the figures of its run, and whether they meet it.
 
     measure = [fleet "."] figure
-    figure  = phase ["." ("response" | "service")] "." stat     a duration, or how many succeeded (count)
-            | "lag" "." stat                                    how late the generator was
-            | [phase "."] "failures"                            how many attempts failed, or which share
-            | "dropped"                                         arrivals over the in-flight cap, or which share
-            | "connected"                                       devices at the end of the last stage, or share
+    figure  = phase ["." ("response" | "service")] "." stat   a duration, or how many succeeded (count)
+            | "lag" "." stat                                  how late the generator was
+            | [phase "."] "failures"                          how many attempts failed, or which share
+            | "dropped"                                       arrivals over the in-flight cap, or which share
+            | "connected"                                     devices at the end of the last stage, or share
     stat    = "p50" | "p90" | "p99" | "p99.9" | "max" | "mean" | "count"
-    limit   = ("<" | "<=" | "==" | ">=" | ">") value            800ms, 0.1%, 500
+    limit   = ("<" | "<=" | "==" | ">=" | ">") value          800ms, 0.1%, 500
 
 A figure without data never meets a threshold. This module knows nothing of scenarios but their units.
 """
@@ -101,7 +101,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one threshold came out; ``measured`` is in the threshold's unit, and None where there is no data."""
+    """How one threshold came out; ``measured`` is in its unit, and None where there is no data."""
 
     threshold: Threshold
     status: Status
@@ -130,10 +130,9 @@ def _parse_measure(text: str, fleets: Collection[str]) -> Measure:
             return Measure(Figure(figure), fleet)
         case ["lag", word]:
             return Measure(Figure.LAG, fleet, stat=_stat_word(word))
-    if words[0] not in _PHASES:
-        raise ValueError(
-            f"expected {_EXPECTED}, not {quote(text)}{did_you_mean(words[0], [*_HEADS, *fleets])}"
-        )
+    if not words or words[0] not in _PHASES:
+        hint = did_you_mean(words[0], [*_HEADS, *fleets]) if words else ""
+        raise ValueError(f"expected {_EXPECTED}, not {quote(text)}{hint}")
     return _parse_phase(text, fleet, Phase(words[0]), words[1:])
 
 
@@ -143,9 +142,7 @@ _HEADS = (*_PHASES, "lag", "failures", "dropped", "connected")
 
 def _begins_with_fleet(words: list[str], fleets: Collection[str]) -> bool:
     """Tell whether the first word names a fleet: the word of a phase does so only where it must."""
-    if len(words) < 2:
-        return False
-    first, second = words[:2]
+    first, second = (*words, "")[:2]
     if first in _HEADS:
         return second in _HEADS and not (first in _PHASES and second == "failures")
     return second in _HEADS or first in fleets
@@ -191,7 +188,7 @@ def _parse_limit(of: Measure, limit: object) -> tuple[str, Fraction, Unit]:
 
 
 def judge(threshold: Threshold, totals: Totals, devices: Mapping[str, Mapping[str, int]]) -> Verdict:
-    """Hold ``threshold`` against a run; ``devices`` by fleet and state are those at the end of the last stage."""
+    """Hold ``threshold`` against a run; ``devices``, by fleet and state, at the end of its last stage."""
     measured = _measure(threshold, totals, devices)
     if measured is None:
         return Verdict(threshold, Status.NO_DATA, None)
@@ -207,7 +204,8 @@ def _measure(
         case Figure.TIME | Figure.LAG:
             kind = Kind.LAG if of.figure is Figure.LAG else of.kind
             histogram = totals.histogram(kind, fleet=of.fleet, phase=of.phase)
-            return Fraction(stat(histogram, of.stat)) if histogram.count else None
+            known = totals.attempts(fleet=of.fleet, phase=of.phase) if of.stat == "count" else histogram.count
+            return Fraction(stat(histogram, of.stat)) if known else None
         case Figure.FAILURES:
             part = totals.failures(fleet=of.fleet, phase=of.phase)
             whole = max(totals.attempts(fleet=of.fleet, phase=of.phase), part)
