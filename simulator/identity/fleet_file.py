@@ -1,0 +1,166 @@
+"""The SQLite file of a fleet: made private, opened, and recognised.
+
+Knows the tables; what goes into them is the business of ``simulator.identity.store``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from simulator.errors import FleetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["VERSION", "create_file", "explained", "in_memory", "open_file", "transaction"]
+
+VERSION = 1
+"""``PRAGMA user_version`` of the tables below; a file with a greater one is from a newer simulator."""
+
+_APPLICATION_ID = 0x4D464C54  # "MFLT", so that file(1) and we can tell a fleet from other SQLite files
+_BUSY_SECONDS = 30  # how long to wait for another process that is writing
+
+_TABLES = (
+    """
+    CREATE TABLE authority (
+        id                  INTEGER PRIMARY KEY CHECK (id = 1),
+        root_certificate    BLOB NOT NULL,
+        root_key            BLOB NOT NULL,
+        issuing_certificate BLOB NOT NULL,
+        issuing_key         BLOB NOT NULL
+    ) STRICT
+    """,
+    "CREATE TABLE trust_anchor (certificate BLOB PRIMARY KEY) STRICT",
+    """
+    CREATE TABLE chain (
+        id           INTEGER PRIMARY KEY,
+        certificates TEXT NOT NULL UNIQUE  -- PEM, the issuer of the leaf first
+    ) STRICT
+    """,
+    """
+    CREATE TABLE credential (
+        device        TEXT NOT NULL,
+        generation    INTEGER NOT NULL CHECK (generation > 0),
+        status        TEXT NOT NULL CHECK (status IN ('active', 'superseded', 'revoked')),
+        serial_number TEXT NOT NULL,         -- hexadecimal: 159 bits are too many for an INTEGER
+        fingerprint   TEXT NOT NULL UNIQUE,  -- SHA-256 of the certificate
+        not_before    INTEGER NOT NULL,      -- seconds since 1970, UTC
+        not_after     INTEGER NOT NULL,
+        certificate   BLOB NOT NULL,
+        key           BLOB NOT NULL,
+        chain         INTEGER REFERENCES chain,
+        PRIMARY KEY (device, generation)
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX one_active ON credential (device) WHERE status = 'active'",
+    """
+    CREATE TABLE numbering (
+        prefix TEXT PRIMARY KEY,
+        next   INTEGER NOT NULL              -- the first number that no process has taken yet
+    ) STRICT
+    """,
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+
+def create_file(path: Path) -> sqlite3.Connection:
+    """Make an empty fleet file that only its owner can read; raise ``FleetError`` where ``path`` exists."""
+    try:
+        # SQLite would create the file by the umask, and it would hold keys before a chmod could close it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        raise FleetError(f"{path} exists already: choose another name, or add devices to it") from None
+    except OSError as error:
+        raise FleetError(f"cannot create the fleet file {path}: {error.strerror}") from None
+    try:
+        connection = _connect(path)
+        _lay_out(connection, path)
+    except BaseException:
+        path.unlink()
+        raise
+    return connection
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open a fleet file; raise ``FleetError`` where there is none, or it is not one that we can read."""
+    if not path.is_file():
+        raise FleetError(f"there is no fleet file {path}: make one with `simulator fleet create {path}`")
+    connection = _connect(path)
+    try:
+        _recognise(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def in_memory() -> sqlite3.Connection:
+    """Return an empty fleet that is gone when it is closed."""
+    connection = _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+    _lay_out(connection, None)
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[None]:
+    """Keep what the block writes if it ends well, and nothing of it if it does not."""
+    with explained(path), connection:
+        # The write lock is taken at once: two readers that both want to write later would block each other.
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def explained(path: Path | None) -> Iterator[None]:
+    """Turn an error of SQLite into a ``FleetError`` that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise FleetError(f"cannot use the fleet file {path or 'in memory'}: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a file that exists; one thread may use the connection at a time, and not always the same."""
+    with explained(path):
+        return _prepared(
+            sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw",
+                uri=True,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        )
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # a key that a device was told to use must not be lost
+    return connection
+
+
+def _lay_out(connection: sqlite3.Connection, path: Path | None) -> None:
+    with explained(path):
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    with transaction(connection, path):
+        for statement in _TABLES:
+            connection.execute(statement)
+
+
+def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.DatabaseError:
+        application, version = None, 0
+    if application != _APPLICATION_ID:
+        raise FleetError(f"{path} is not a fleet file: `simulator fleet import` reads folders of PEM files")
+    if version > VERSION:
+        raise FleetError(
+            f"{path} is a fleet file of version {version}, and this simulator knows {VERSION}: upgrade it"
+        )
