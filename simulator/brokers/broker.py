@@ -32,7 +32,7 @@ class Broker(Protocol):
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Where to connect; empty before the first ``start()`` of a broker whose port is still to be chosen."""
+        """Where to connect; empty before the first ``start()`` where the port is still to be chosen."""
         ...
 
     @property
@@ -53,8 +53,8 @@ class Broker(Protocol):
     async def start(self) -> None:
         """Return when the broker accepts connections; after ``stop()`` at the same address as before.
 
-        Raises BrokerError where a broker of ours cannot be started or runs already, and BrokerUnreachableError
-        where somebody else's accepts no connection.
+        Raises BrokerError where a broker of ours cannot be started or runs already, and
+        BrokerUnreachableError where somebody else's accepts no connection.
         """
         ...
 

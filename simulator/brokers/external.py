@@ -26,8 +26,8 @@ _CONNECT_SECONDS = 5.0
 class ExternalBroker:
     """A broker that runs already; ``start`` only looks whether it answers.
 
-    ``trust`` are DER anchors for its certificate (empty: the system's), ``server_name`` the name in it where that
-    is not the host of the endpoint.
+    ``trust`` are DER anchors for its certificate (empty: the system's), ``server_name`` the name in it where
+    that is not the host of the endpoint.
     """
 
     kind: ClassVar[BrokerKind] = BrokerKind.EXTERNAL
@@ -39,7 +39,9 @@ class ExternalBroker:
         self._trust = tuple(trust)
         self._server_name = server_name
         if not self._endpoints:
-            raise UsageError("an external broker needs at least one endpoint, for instance broker.example.com:8883")
+            raise UsageError(
+                "an external broker needs at least one endpoint, such as broker.example.com:8883"
+            )
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -113,4 +115,4 @@ def _certificates(path: Path) -> list[x509.Certificate]:
     except OSError as error:
         raise UsageError(f"cannot read the trust file {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"the trust file {path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)") from error
+        raise UsageError(f"the trust file {path} holds no certificate in PEM format") from error

@@ -1,9 +1,10 @@
-"""Run a program that does not know its parent, and end it when the parent goes away: ``leash.py FOLDER PROGRAM …``
+"""Run a program that does not watch its parent, and end it when the parent goes away.
 
-A stand-alone script of the standard library, started by its path, so that it is up in a few milliseconds. It
-holds the program until its own standard input ends (the parent closed it, or was killed: the kernel closes the
-pipes of the dead), gives it as many open files as the system allows, and removes FOLDER, which holds the
-program's private key, whichever of the three ends first. It works where there is no PR_SET_PDEATHSIG, too.
+``leash.py FOLDER PROGRAM ARGUMENT…`` is a script of its own, of the standard library only, started by path so
+that it is up in a few milliseconds. It runs the program until its own standard input ends: the parent
+closed it, or was killed, for the kernel closes the pipes of the dead. This needs no PR_SET_PDEATHSIG, which
+only Linux has. It gives the program as many open files as the system allows, and when the program has ended,
+it removes FOLDER, which holds the program's private key.
 """
 
 from __future__ import annotations

@@ -41,9 +41,9 @@ _REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with
 class ManagedBroker(ABC):
     """The part of a managed broker that does not depend on the program.
 
-    ``client_trust`` are the DER certificates that device certificates chain to. Port 0 has a port chosen at the
-    first start and kept from then on. The broker's own certificate comes from an authority that lives and dies
-    with this object; its root is ``trust``.
+    ``client_trust`` are the DER certificates that device certificates chain to. Port 0 has a port chosen at
+    the first start and kept from then on. The broker's own certificate comes from an authority that lives and
+    dies with this object; its root is ``trust``.
     """
 
     kind: ClassVar[BrokerKind]
@@ -96,7 +96,7 @@ class ManagedBroker(ABC):
     async def start(self) -> None:
         """Start the broker and return when it accepts connections; raise BrokerError where it does not."""
         if self._child is not None:
-            raise BrokerError(f"the {self.name} runs already at {self.endpoints[0]}; stop it before starting it again")
+            raise BrokerError(f"the {self.name} at {self.endpoints[0]} runs already; stop it first")
         for _ in range(1 if self._port else _ATTEMPTS):
             listen = Endpoint(self._host, self._port or _free_port(self._host))
             child = await self._launch(listen)
@@ -121,7 +121,7 @@ class ManagedBroker(ABC):
         await child.stop()
         if any(_IN_USE in line.lower() for line in child.tail):
             return None
-        what = f"was not ready after {_READY_SECONDS:.0f} s" if late else f"ended with status {child.returncode}"
+        what = f"was not ready in {_READY_SECONDS:.0f} s" if late else f"ended with status {child.returncode}"
         raise BrokerError(f"the {self.name} could not be started: it {what}{_last_words(child)}")
 
     def _taken(self) -> str:
@@ -129,7 +129,7 @@ class ManagedBroker(ABC):
         if not self._port:
             return f"the {self.name} found no free port of {self._host} in {_ATTEMPTS} attempts"
         if self._given:
-            return f"{where} is in use already; choose another port for the {self.name}, or 0 to have one chosen"
+            return f"{where} is in use; choose another port for the {self.name}, or 0 to have one chosen"
         return f"{where} was taken by another program while the {self.name} was away"
 
     async def stop(self) -> None:
@@ -147,7 +147,8 @@ class ManagedBroker(ABC):
             if child is not None:
                 await child.wait_exit()
                 if not child.stopping:
-                    raise BrokerError(f"the {self.name} at {self.endpoints[0]} ended by itself{_last_words(child)}")
+                    where = self.endpoints[0]
+                    raise BrokerError(f"the {self.name} at {where} ended by itself{_last_words(child)}")
 
     def usage(self) -> BrokerUsage | None:
         """Return what the broker's process uses; None where it does not run."""
@@ -167,7 +168,8 @@ def _free_port(host: str) -> int:
             if _can_bind(family, host, port):
                 return port
     except OSError as error:
-        raise BrokerError(f"cannot listen on {host}: {error.strerror or error}; it must be an address of this machine") from error
+        why = error.strerror or error
+        raise BrokerError(f"{host} is not an address of this machine to listen on: {why}") from error
     raise BrokerError(f"found no free port of {host} between {_PORTS.start} and {_PORTS.stop - 1}")
 
 

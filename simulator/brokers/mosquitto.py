@@ -1,8 +1,7 @@
 """A mosquitto of our own: a child process with a configuration made for this run.
 
-Works with mosquitto 2.0 and 2.1. A client's certificate must have a common name (it becomes the user name), and
-mosquitto accepts only self-signed certificates as anchors, both limits of ``use_identity_as_username`` and
-``cafile``.
+Works with mosquitto 2.0 and 2.1. Two limits are mosquitto's: a client's certificate must have a common name,
+which becomes its user name, and among the anchors there must be the self-signed root of each chain.
 """
 
 from __future__ import annotations
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["MosquittoBroker"]
 
 _PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"))
-_HINT = "install it with `sudo apt-get install mosquitto` or `brew install mosquitto`, or choose the embedded broker"
+_HINT = (
+    "`sudo apt-get install mosquitto` or `brew install mosquitto`; the embedded broker needs no installation"
+)
 
 _CONFIGURATION = """\
 listener {port} {host}
@@ -67,20 +68,21 @@ class MosquittoBroker(ManagedBroker):
     name: ClassVar[str] = "mosquitto"
 
     def __init__(self, client_trust: Sequence[bytes], *, host: str = "127.0.0.1", port: int = 0) -> None:
-        super().__init__(client_trust, host=host, port=port)
         self._path = _find()
         self._version = _version(self._path)
-        self._folder: Path | None = None
+        super().__init__(client_trust, host=host, port=port)
 
     def _command(self, listen: Endpoint, credential: Credential) -> Command:
-        """Write the configuration to a folder of its own, which ``leash`` removes when mosquitto has ended."""
+        """Write the configuration to a folder that is there as long as mosquitto runs."""
         folder = Path(tempfile.mkdtemp(prefix="simulator-mosquitto-"))
         for name, text in self._files(folder, listen, credential).items():
             path = folder / name
             path.touch(mode=0o600)
             path.write_text(text)
-        argv = (sys.executable, "-I", "-S", leash.__file__, str(folder), self._path, "-c", f"{folder}/mosquitto.conf")
-        return Command(argv=argv, ready=" running")
+        held = (sys.executable, "-I", "-S", leash.__file__, str(folder))
+        return Command(
+            argv=(*held, self._path, "-c", str(folder / "mosquitto.conf")), ready=" running", folder=folder
+        )
 
     def _files(self, folder: Path, listen: Endpoint, credential: Credential) -> dict[str, str]:
         configuration = _CONFIGURATION.format(port=listen.port, host=listen.host, folder=folder)

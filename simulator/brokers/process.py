@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import shutil
 import signal
 from collections import deque
 from dataclasses import dataclass
@@ -21,8 +23,11 @@ from simulator.errors import BrokerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 __all__ = ["Child", "Command"]
+
+_log = logging.getLogger(__name__)
 
 _LINES_KEPT = 50
 _STOP_SECONDS = 5.0
@@ -31,11 +36,20 @@ _DRAIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How to start a child: its arguments, its first input, and the words of the line that says it is ready."""
+    """How to start a child: its arguments, its first input, and words of the line that says it is ready.
+
+    ``folder`` holds the child's files; it is removed when the child has ended.
+    """
 
     argv: Sequence[str]
     ready: str
     stdin: bytes = b""
+    folder: Path | None = None
+
+    def clear(self) -> None:
+        """Remove the child's files."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __repr__(self) -> str:
         return f"Command({self.argv[0]!r}, ...)"
@@ -44,12 +58,12 @@ class Command:
 class Child(asyncio.SubprocessProtocol):
     """A running child process; make one with ``Child.start``.
 
-    Its output is read by callbacks as it comes, so that a full pipe never blocks the child, and the last lines
-    are kept for error messages.
+    Its output is read by callbacks as it comes, so that a full pipe does not hold up the child, and logged;
+    the last lines are kept for error messages.
     """
 
-    def __init__(self, ready: str) -> None:
-        self._ready_words = ready
+    def __init__(self, command: Command) -> None:
+        self._command = command
         self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._exited = asyncio.Event()
         self._drained = asyncio.Event()
@@ -62,9 +76,13 @@ class Child(asyncio.SubprocessProtocol):
     async def start(cls, command: Command) -> Self:
         """Start ``command`` in a session of its own, out of reach of the terminal's Ctrl-C."""
         loop = asyncio.get_running_loop()
-        transport, child = await loop.subprocess_exec(
-            lambda: cls(command.ready), *command.argv, start_new_session=True
-        )
+        try:
+            transport, child = await loop.subprocess_exec(
+                lambda: cls(command), *command.argv, start_new_session=True
+            )
+        except BaseException:
+            command.clear()
+            raise
         stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
         stdin.write(command.stdin)
         return child
@@ -105,17 +123,18 @@ class Child(asyncio.SubprocessProtocol):
         if stdin is not None:
             stdin.close()
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._exited.wait()
-        except TimeoutError:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._exited.wait()
+        finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
-            await self._exited.wait()
-        finally:
             transport.close()
+            self._command.clear()
+        await self._exited.wait()
 
     def usage(self) -> BrokerUsage | None:
-        """Return the CPU time and memory of the child, or of the process that it supervises; None once ended."""
+        """Return CPU time and memory of the child, or of the process that it supervises; None once ended."""
         try:
             process = psutil.Process(self._running_transport().get_pid())
             process = next(iter(process.children()), process)
@@ -139,9 +158,10 @@ class Child(asyncio.SubprocessProtocol):
         *lines, self._partial[fd] = (self._partial.get(fd, b"") + data).split(b"\n")
         for line in lines:
             text = line.decode(errors="replace").rstrip()
-            if self._ready_words in text and not self._ready.done():
+            if self._command.ready in text and not self._ready.done():
                 self._ready.set_result(True)
             self._lines.append(text)
+            _log.info("%s", text)
 
     def process_exited(self) -> None:
         """Note that the child has ended; what it wrote may still be in the pipes."""

@@ -86,12 +86,15 @@ class Connection(asyncio.Protocol, ReaderAdapter, WriterAdapter):
 
     async def read(self, n: int = -1) -> bytes:
         """Return exactly ``n`` bytes, or all up to the end of the stream where ``n`` is negative."""
-        while not self._ended and (n < 0 or len(self._buffer) < n):
+        buffer = self._buffer
+        while not self._ended and (n < 0 or len(buffer) < n):
             await self._more()
-        if len(self._buffer) < n:
-            raise asyncio.IncompleteReadError(bytes(self._buffer), n)
-        data = bytes(self._buffer[:n] if n >= 0 else self._buffer)
-        del self._buffer[: len(data)]
+        if len(buffer) < n:
+            raise asyncio.IncompleteReadError(bytes(buffer), n)
+        if n < 0:
+            n = len(buffer)
+        data = bytes(buffer[:n])
+        del buffer[:n]
         return data
 
     def feed_eof(self) -> None:
@@ -146,7 +149,7 @@ class Connection(asyncio.Protocol, ReaderAdapter, WriterAdapter):
         self._wake()
 
     def _expect(self, seconds: float) -> None:
-        """From now on hear from the peer every so many seconds, or close the connection; 0 stands for never."""
+        """Hear from the peer every so many seconds from now on, or close the connection; 0 is for never."""
         self._patience = seconds
         if self._timer is not None:
             self._timer.cancel()

@@ -64,7 +64,7 @@ def _remaining_length(data: bytes | bytearray) -> tuple[int, int] | None:
 
 
 def _connect(packet: bytes, start: int) -> Connect:
-    """Take a complete CONNECT apart: name, level, flags, keepalive, client id (MQTT 3.1.1, 3.1.2 and 3.1.3)."""
+    """Take a complete CONNECT apart: name, level, flags, keepalive, client id (MQTT 3.1.1, 3.1.2)."""
     level_at = start + 2 + int.from_bytes(packet[start : start + 2])
     keep_alive_at = level_at + 2
     client_id_at = keep_alive_at + 4

@@ -20,7 +20,7 @@ _TAKE_OVER_SECONDS = 15.0
 
 
 class Reception:
-    """Receives connections and serves each with ``serve``, which returns when the session's connection has ended.
+    """Receives connections and serves each with ``serve``, which returns when the connection has ended.
 
     A newcomer with a client id that is connected takes over: the connection that had it is closed
     (MQTT-3.1.4-2) and seen to its end, last will included, before the newcomer is served.
@@ -35,13 +35,8 @@ class Reception:
         """Make the protocol of one accepted connection."""
         return Connection(self._arrived)
 
-    def close(self) -> None:
-        """Close all connections."""
-        for connection in self._tasks:
-            connection.shut()
-
     def _arrived(self, connection: Connection) -> None:
-        # A task of its own, not one of a TaskGroup: whatever amqtt raises about one device must not end the others.
+        # Not in a TaskGroup: whatever amqtt raises about one device must not end the others.
         task = asyncio.get_running_loop().create_task(self._receive(connection), name="connection")
         self._tasks[connection] = task
         task.add_done_callback(partial(self._left, connection))

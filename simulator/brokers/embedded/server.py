@@ -10,8 +10,10 @@ What is mended here, because a fleet that reconnects would fall over it in amqtt
 - a client that went silent was never disconnected, and each packet cost a task for the keepalive's sake
   (``Connection`` keeps the keepalive, amqtt is told that there is none);
 - sessions without a user name lost their subscriptions after a second (``CertificateAuth``);
-- every newcomer was sent the retained messages of everybody's subscriptions, and the table of subscriptions was
-  printed to nowhere at each of them; topics that begin with ``$`` closed the connection (``FleetBroker``).
+- every newcomer was sent the retained messages of everybody's subscriptions, the whole table of subscriptions
+  was put into words at each SUBSCRIBE, and a topic that begins with ``$`` closed the connection
+  (``FleetBroker``);
+- a client whose certificate was refused was not told why (``tls``: the event loop's fault, not amqtt's).
 
 What is not, and is a limit of this broker: MQTT 3.1.1 only; a message is delivered with the QoS of the
 subscription even where it was published with a lower one, and with one that a second SUBSCRIBE to the same
@@ -24,17 +26,12 @@ given up.
 from __future__ import annotations
 
 import asyncio
-import base64
 import errno
 import gc
 import json
 import logging
 import os
-import signal
-import ssl
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -43,6 +40,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 from amqtt.plugins.base import BaseAuthPlugin
 
 from simulator.brokers.embedded.reception import Reception
+from simulator.brokers.embedded.tls import tls_context
 from simulator.brokers.leash import raise_open_files_limit
 
 if TYPE_CHECKING:
@@ -53,10 +51,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CertificateAuth", "FleetBroker", "main"]
 
+_log = logging.getLogger(__name__)
+
 _LISTENER = "default"
 _BACKLOG = 4096
 _HANDSHAKE_SECONDS = 60.0
 _SHUTDOWN_SECONDS = 2.0
+_GC_THRESHOLD = 20_000
 
 
 class CertificateAuth(BaseAuthPlugin):
@@ -85,14 +86,16 @@ class FleetBroker(Broker):
         self, subscription: tuple[str, int], session: Session
     ) -> None:
         """Send retained messages to subscribers only (MQTT-3.3.1-6)."""
+        if not self.retained_messages:
+            return
         subscribers = self.subscriptions.get(subscription[0], ())
-        if self.retained_messages and any(subscriber is session for subscriber, _ in subscribers):
+        if any(subscriber is session for subscriber, _ in subscribers):
             await super()._publish_retained_messages_for_subscription(subscription, session)
 
     async def _handle_message_delivery(
         self, client_session: Session, handler: BrokerProtocolHandler, wait_deliver: asyncio.Future[Any]
     ) -> bool:
-        """Let devices publish to ``$aws/…`` as they do in the field; a server may allow it (MQTT 3.1.1, 4.7.2)."""
+        """Let devices publish to ``$aws/…``, as brokers in the field allow (MQTT 3.1.1, 4.7.2)."""
         message = wait_deliver.result()
         if message is None or not message.topic.startswith("$"):
             return await super()._handle_message_delivery(client_session, handler, wait_deliver)
@@ -100,22 +103,6 @@ class FleetBroker(Broker):
         if message.retain:
             await self.retain_message(client_session, message.topic, message.data, message.qos)
         return True
-
-
-def _tls_context(configuration: dict[str, Any]) -> ssl.SSLContext:
-    """Return the listener's TLS settings: 1.2 at least, and no client without a certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate may be an anchor
-    for der in configuration["trust"]:
-        context.load_verify_locations(cadata=base64.b64decode(der))
-    with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only; gone in a moment
-        path = Path(folder, "server.pem")
-        path.touch(mode=0o600)
-        path.write_text(configuration["key"] + configuration["chain"])
-        context.load_cert_chain(path)
-    return context
 
 
 async def _input_ends() -> None:
@@ -151,26 +138,29 @@ async def _serve(configuration: dict[str, Any]) -> None:
         reception.connection,
         configuration["host"],
         configuration["port"],
-        ssl=_tls_context(configuration),
+        ssl=tls_context(configuration["trust"], configuration["chain"], configuration["key"]),
         backlog=_BACKLOG,
         ssl_handshake_timeout=_HANDSHAKE_SECONDS,
         ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
     )
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # what is loaded now stays: no need to walk it again
+    gc.set_threshold(_GC_THRESHOLD)
     os.write(1, f"{configuration['ready']} {configuration['port']}\n".encode())
     await _input_ends()
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    error = context.get("exception")
-    print(context, file=sys.stderr)
+    """Say in one line what went wrong in a task or callback that nobody awaits."""
+    _log.error("%s: %r", context["message"], context.get("exception"))
 
 
 def main() -> int:
     """Read the configuration from standard input, and serve."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    os.set_blocking(2, False)  # a parent that does not read must not hold up the broker:
+    logging.raiseExceptions = False  # what does not fit into the pipe is dropped
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
     raise_open_files_limit()
     configuration = json.loads(sys.stdin.readline())
     try:
