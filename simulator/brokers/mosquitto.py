@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["MosquittoBroker"]
 
 _PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"))
-_HINT = (
-    "`sudo apt-get install mosquitto` or `brew install mosquitto`; the embedded broker needs no installation"
-)
 
 _CONFIGURATION = """\
 listener {port} {host}
@@ -102,7 +99,10 @@ def _find() -> str:
     """Return the path of mosquitto; Debian puts it where an ordinary user's PATH does not lead."""
     path = shutil.which("mosquitto") or shutil.which("mosquitto", path=_PLACES)
     if path is None:
-        raise BrokerError(f"mosquitto is not installed; {_HINT}")
+        raise BrokerError(
+            "mosquitto is not installed: install it with `sudo apt-get install mosquitto` or"
+            " `brew install mosquitto`, or choose the embedded broker"
+        )
     return path
 
 

@@ -148,6 +148,7 @@ async def _serve(configuration: dict[str, Any]) -> None:
     gc.set_threshold(_GC_THRESHOLD)
     os.write(1, f"{configuration['ready']} {configuration['port']}\n".encode())
     await _input_ends()
+    logging.disable()  # amqtt reports that its tasks are cancelled, which is how they end here
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
