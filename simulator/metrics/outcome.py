@@ -42,6 +42,8 @@ class Outcome(StrEnum):
     SESSION_LOST = "session_lost"
     KEEPALIVE_TIMEOUT = "keepalive_timeout"
     TAKEN_OVER = "session_taken_over"
+    # the end of the run
+    UNFINISHED = "unfinished"
 
 
 TLS_ALERTS = MappingProxyType(
@@ -100,6 +102,7 @@ _MEANINGS = MappingProxyType(
         Outcome.CONNECTION_LOST: "an established connection broke",
         Outcome.SESSION_LOST: "the broker no longer had the session that the device resumed",
         Outcome.KEEPALIVE_TIMEOUT: "the broker did not answer PINGREQ",
+        Outcome.UNFINISHED: "the run ended before the step did",
         Outcome.TAKEN_OVER: "another connection took over the client identifier",
         "bad_certificate": "the broker found the device's certificate corrupt or badly signed",
         "unsupported_certificate": "the broker does not accept certificates of that type",
