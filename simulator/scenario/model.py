@@ -89,10 +89,10 @@ class Scenario(Table):
     broker: Broker = Broker()
     """The broker that the fleets connect to."""
 
-    fleets: dict[FleetKey, Fleet] = Field(alias="fleet")
+    fleets: dict[FleetKey, Fleet] = Field({}, alias="fleet", validate_default=True)
     """The fleets by name."""
 
-    stages: tuple[Stage, ...] = Field(alias="stage")
+    stages: tuple[Stage, ...] = Field((), alias="stage", validate_default=True)
     """What happens, one stage after the other."""
 
     thresholds: Thresholds = ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["alternatives", "did_you_mean", "quote"]
+__all__ = ["alternatives", "did_you_mean", "nearest", "quote"]
 
 
 def quote(value: object) -> str:
@@ -30,8 +30,14 @@ def alternatives(values: Iterable[object]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def did_you_mean(value: object, words: Iterable[object]) -> str:
-    """Return ``; did you mean "b"?`` for the word nearest to ``value``, or nothing if none is near."""
+def nearest(value: object, words: Iterable[object]) -> object | None:
+    """Return the word that is nearest to ``value``, whatever the case of either, or None if none is near."""
     spelled = {str(word).lower(): word for word in words}
     near = get_close_matches(str(value).strip().lower(), spelled, n=1, cutoff=0.5)
-    return f"; did you mean {quote(spelled[near[0]])}?" if near else ""
+    return spelled[near[0]] if near else None
+
+
+def did_you_mean(value: object, words: Iterable[object]) -> str:
+    """Return ``; did you mean "b"?`` for the word nearest to ``value``, or nothing if none is near."""
+    word = nearest(value, words)
+    return "" if word is None else f"; did you mean {quote(word)}?"

@@ -1,0 +1,175 @@
+"""From a TOML file to a scenario, or to every mistake in it, each in one sentence with its line.
+
+A sentence opens with where the mistake is: ``x.toml:12: fleet.core2.devices``, or the option of the command
+line that brought it in. This module reads files; it must not know what any key means.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from simulator.errors import ScenarioError
+from simulator.scenario.model import Scenario
+from simulator.scenario.overrides import Override, broker_override, change, parse_override, seed_override
+from simulator.scenario.positions import Positions, written
+from simulator.scenario.problems import Problem, problems
+from simulator.scenario.shipped import shipped
+from simulator.scenario.wording import did_you_mean, nearest, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["LoadedScenario", "load"]
+
+_NEEDS_QUOTES = ("Invalid value", "Expected newline", "Unclosed inline table", "Unclosed array")
+_TWICE = ("Cannot overwrite a value", "Cannot declare", "Cannot mutate", "Duplicate inline table key")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedScenario:
+    """A scenario, the text it was read from with all overrides in it, and the file that text came from."""
+
+    scenario: Scenario
+    text: str
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.path.stem
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the scenario's relative paths start from."""
+        return self.path.parent
+
+    def resolve(self, relative: str) -> Path:
+        """Return the path that a setting means; ``~`` is the user's home."""
+        return self.folder / Path(relative).expanduser()
+
+
+def load(
+    path_or_name: str | Path,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    broker: str | None = None,
+) -> LoadedScenario:
+    """Read a scenario file, or one that ships, and make the changes of the command line in it.
+
+    ``overrides`` are ``KEY.PATH=VALUE``; ``broker`` is a kind or ``host:port``. ``ScenarioError`` holds all
+    mistakes that were found.
+    """
+    path = _find(path_or_name)
+    source = _read(path)
+    document = _parse(path, source)
+    changes, wrong = _changes(document, overrides, seed, broker)
+    text = source
+    if changes:
+        text, changes, refused = change(source, changes)
+        wrong += refused
+    try:
+        scenario = Scenario.model_validate(tomllib.loads(text))
+    except ValidationError as error:
+        wrong += _sentences(problems(error), path, Positions(source), changes)
+    if wrong:
+        raise ScenarioError(wrong)
+    return LoadedScenario(scenario, text, path)
+
+
+def _find(path_or_name: str | Path) -> Path:
+    """Return the file: a word without folder and suffix is the name of a scenario that ships."""
+    path = Path(path_or_name)
+    if path.suffix or path.name != str(path_or_name):
+        return path
+    ships = {each.name: each.path for each in shipped()}
+    if path.name in ships:
+        return ships[path.name]
+    meant = did_you_mean(path.name, ships) or "."
+    raise ScenarioError([f"no scenario {quote(path.name)} ships{meant} There are: {', '.join(ships)}"])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ScenarioError([f"{path}: there is no such file{_near_file(path)}"]) from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError([f"{path}: expected UTF-8 text; byte {error.start} is not"]) from None
+    except OSError as error:
+        raise ScenarioError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def _near_file(path: Path) -> str:
+    beside = [str(each) for each in path.parent.glob("*.toml")]
+    if near := nearest(path, beside):
+        return f"; did you mean {near}?"
+    ships = [each.name for each in shipped()]
+    return f"{did_you_mean(path.stem, ships) or '.'} These ship: {', '.join(ships)}"
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+    match = re.fullmatch(r"(.*) \(at line ([0-9]+), column ([0-9]+)\)", message, re.DOTALL)
+    line = int(match[2]) if match else text.count("\n") + 1
+    what = match[1] if match else message.removesuffix(" (at end of document)")
+    if what.startswith(_TWICE):
+        phrase = "this key or table is given twice"
+    else:
+        phrase = what[0].lower() + what[1:]
+        phrase += '; text such as "15s" needs quotes' if what.startswith(_NEEDS_QUOTES) else ""
+    raise ScenarioError([f"{path}:{line}: not valid TOML: {phrase}"])
+
+
+def _changes(
+    document: dict[str, Any], overrides: Sequence[str], seed: int | None, broker: str | None
+) -> tuple[list[Override], list[str]]:
+    """Return the changes that the command line asks for, the plainest last, and what is wrong with others."""
+    asked: list[Callable[[], Override]] = []
+    if broker is not None:
+        asked.append(partial(broker_override, broker, document.get("broker")))
+    if seed is not None:
+        asked.append(partial(seed_override, seed))
+    asked += [partial(parse_override, text) for text in overrides]
+    changes: list[Override] = []
+    wrong: list[str] = []
+    for make in asked:
+        try:
+            changes.append(make())
+        except ValueError as error:
+            wrong.append(str(error))
+    return changes, wrong
+
+
+def _sentences(
+    found: list[Problem], path: Path, positions: Positions, changes: Sequence[Override]
+) -> list[str]:
+    """Return a sentence for each problem, in the order of the file, those of the command line first."""
+    placed: list[tuple[int, str]] = []
+    for problem in found:
+        source = _brought_in_by(problem, changes)
+        if source is None:
+            line = positions.line(problem.path)
+            where = [f"{path}:{line}", written(problem.path)]
+        else:
+            line = 0
+            where = [source.given, "" if problem.path == source.path else written(problem.path)]
+        placed.append((line, ": ".join([*filter(None, where), problem.phrase])))
+    return [sentence for _, sentence in sorted(placed, key=lambda each: each[0])]
+
+
+def _brought_in_by(problem: Problem, changes: Sequence[Override]) -> Override | None:
+    """Return the last change that set the key of ``problem`` or a table around it."""
+    for each in reversed(changes):
+        if problem.path[: len(each.path)] == each.path:
+            return each
+    return None
