@@ -1,0 +1,149 @@
+"""The run folder while a run writes it: whatever happens, what is on disk can be reported.
+
+    scenario.toml      the scenario as run
+    run.json           what the run was, and how it ended
+    histograms.hlog    a histogram a line, in HdrHistogram's log format
+    intervals.jsonl    counts and gauges, a line an interval
+    failures.jsonl     failures, written as they happen
+    report.json        the report, once the run has ended
+
+Everything that grows is appended and flushed at once, so a run whose process was killed is reported as
+incomplete with all that it had measured.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self, TextIO
+
+from simulator.errors import RunFolderError
+from simulator.report import histogram_log, interval
+from simulator.report.run import RUN, RunStatus
+from simulator.report.summary import summarize
+from simulator.report.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from pathlib import Path
+
+    from simulator.metrics.sample import Failure
+    from simulator.metrics.snapshot import Snapshot
+    from simulator.report.figures import Report
+    from simulator.report.run import Run
+
+__all__ = [
+    "FAILURES",
+    "FAILURES_KEPT",
+    "HISTOGRAMS",
+    "INTERVALS",
+    "REPORT_FILE",
+    "RUN_FILE",
+    "SCENARIO_FILE",
+    "RunFolder",
+    "folder_name",
+]
+
+SCENARIO_FILE = "scenario.toml"
+RUN_FILE = "run.json"
+HISTOGRAMS = "histograms.hlog"
+INTERVALS = "intervals.jsonl"
+FAILURES = "failures.jsonl"
+REPORT_FILE = "report.json"
+
+FAILURES_KEPT = 100_000
+"""Lines after which only the first failure of a sort is still written; counts stay complete in any case."""
+
+
+def folder_name(scenario: str, moment: datetime) -> str:
+    """Return the name of the folder that a run of ``scenario``, begun at ``moment``, gets by default."""
+    slug = re.sub(r"[^\w.-]+", "-", scenario)
+    return f"{moment:%Y%m%dT%H%M%SZ}-{slug}"
+
+
+class RunFolder:
+    """Writes one run. A context manager: left by an exception, the run is recorded as failed.
+
+    All methods raise ``RunFolderError`` where the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self.path = path
+        self.tally = Tally(run)
+        self._failures_written = 0
+        self._closing = ExitStack()
+        self._histograms = self._open(HISTOGRAMS)
+        self._intervals = self._open(INTERVALS)
+        self._failures = self._open(FAILURES)
+
+    @classmethod
+    def create(cls, path: Path, run: Run, scenario: str) -> Self:
+        """Make the folder and its parents, and save what is known at the start; ``scenario`` is TOML text."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            in_use = any(path.iterdir())
+        except OSError as error:
+            raise RunFolderError(f"cannot make the run folder {path}: {error.strerror}") from error
+        if in_use:
+            raise RunFolderError(f"{path} is not empty: name a new folder, so that no run overwrites another")
+        folder = cls(path, run)
+        folder._save(SCENARIO_FILE, scenario.encode())
+        folder._save_run()
+        folder._append(folder._histograms, [histogram_log.header(run.started)])
+        return folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self.tally.run.status is RunStatus.RUNNING:
+            status = RunStatus.INTERRUPTED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
+            self.close(status, str(error) if error else "")
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Add one interval of one shard, and save it."""
+        self.tally.add(snapshot)
+        self._append(self._histograms, histogram_log.lines(snapshot))
+        self._append(self._intervals, [interval.to_json(snapshot) + "\n"])
+
+    def fail(self, failure: Failure) -> None:
+        """Save one failure, at once."""
+        if self.tally.add_failure(failure) or self._failures_written < FAILURES_KEPT:
+            self._failures_written += 1
+            self._append(self._failures, [failure.to_json() + "\n"])
+
+    def close(self, status: RunStatus, detail: str = "") -> Report:
+        """End the run: save how it ended and its report, and return the report."""
+        self._closing.close()
+        self.tally.run = replace(self.tally.run, status=status, detail=detail)
+        self._save_run()
+        report = summarize(self.tally)
+        self._save(REPORT_FILE, report.to_json().encode())
+        return report
+
+    def _open(self, name: str) -> TextIO:
+        try:
+            return self._closing.enter_context((self.path / name).open("a", encoding="utf-8"))
+        except OSError as error:
+            raise RunFolderError(f"cannot write {self.path / name}: {error.strerror}") from error
+
+    def _append(self, file: TextIO, lines: Iterable[str]) -> None:
+        try:
+            file.writelines(lines)
+            file.flush()
+        except OSError as error:
+            raise RunFolderError(f"cannot write {file.name}: {error.strerror}") from error
+
+    def _save_run(self) -> None:
+        self._save(RUN_FILE, RUN.dump_json(self.tally.run, indent=2) + b"\n")
+
+    def _save(self, name: str, content: bytes) -> None:
+        """Write a whole file in such a way that a reader finds the old one or the new one."""
+        draft = self.path / f".{name}.new"
+        try:
+            draft.write_bytes(content)
+            draft.replace(self.path / name)
+        except OSError as error:
+            raise RunFolderError(f"cannot write {self.path / name}: {error.strerror}") from error

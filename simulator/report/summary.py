@@ -1,0 +1,173 @@
+"""From what was measured to a report: a pure function, so the same run gives the same report at any time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from simulator.clock import MICROSECOND, SECOND
+from simulator.metrics import threshold
+from simulator.metrics.outcome import Outcome, meaning
+from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
+from simulator.metrics.snapshot import ArrivalOf
+from simulator.report.conclusion import conclude
+from simulator.report.figures import (
+    ArrivalFigures,
+    Connected,
+    Example,
+    FailureFigures,
+    FleetFigures,
+    Generator,
+    PhaseFigures,
+    Rate,
+    Report,
+    StageFigures,
+    ThresholdFigures,
+    Times,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simulator.metrics.histogram import Histogram
+    from simulator.metrics.snapshot import Totals
+    from simulator.report.tally import StageTally, Tally
+
+__all__ = ["summarize"]
+
+
+def summarize(tally: Tally) -> Report:
+    """Return the report of a run, complete or not."""
+    run = tally.run
+    thresholds = _thresholds(tally)
+    generator = _generator(tally)
+    conclusion, reason = conclude(run, tally.totals, thresholds, generator)
+    return Report(
+        title=run.title,
+        scenario=run.scenario,
+        seed=run.seed,
+        started=run.started,
+        seconds=tally.end / SECOND,
+        broker=run.broker,
+        endpoints=run.endpoints,
+        conclusion=conclusion,
+        reason=reason,
+        exit_code=conclusion.exit_code,
+        thresholds=thresholds,
+        fleets=tuple(_fleet(tally, name) for name in sorted({*run.fleets, *tally.totals.fleets})),
+        stages=tuple(_stage(stage) for stage in tally.stages),
+        failures=tuple(_failures(tally)),
+        generator=generator,
+        versions=run.versions,
+        machine=run.machine,
+    )
+
+
+def times(histogram: Histogram) -> Times | None:
+    """Return the figures of a histogram, or None where it counted nothing."""
+    if not histogram.count:
+        return None
+    return Times(
+        count=histogram.count,
+        p50=histogram.percentile(50),
+        p90=histogram.percentile(90),
+        p99=histogram.percentile(99),
+        p99_9=histogram.percentile(99.9),
+        max=histogram.max,
+        mean=round(histogram.mean, 1),
+    )
+
+
+def _thresholds(tally: Tally) -> tuple[ThresholdFigures, ...]:
+    last = tally.stages[-1] if tally.stages else None
+    devices = last.devices if last is not None and last.reached_end else {}
+    figures = []
+    for measure, limit in tally.run.thresholds.items():
+        verdict = threshold.judge(threshold.parse(measure, limit, tally.run.fleets), tally.totals, devices)
+        unit = verdict.threshold.unit
+        figures.append(ThresholdFigures(measure, limit, verdict.status, verdict.measured, unit))
+    return tuple(figures)
+
+
+def _generator(tally: Tally) -> Generator:
+    shards = tally.shards.values()
+    shares = [shard.cpu / shard.elapsed for shard in shards if shard.elapsed]
+    return Generator(
+        shards=tally.run.shards,
+        cpu_seconds=sum(shard.cpu for shard in shards) / SECOND,
+        cpu_share=max(shares, default=0.0),
+        cpu_share_peak=max((shard.busiest for shard in shards), default=0.0),
+        memory_peak=sum(shard.rss for shard in shards),
+        lag=times(tally.totals.histogram(Kind.LAG)),
+        lag_limit=tally.run.lag_limit // MICROSECOND,
+    )
+
+
+def _fleet(tally: Tally, name: str) -> FleetFigures:
+    totals = tally.totals
+    return FleetFigures(
+        fleet=name,
+        devices=tally.run.fleets.get(name, 0),
+        phases=tuple(_phase(totals, name, phase) for phase in totals.phases(name)),
+        arrivals=tuple(_arrivals(totals, name)),
+    )
+
+
+def _phase(totals: Totals, fleet: str, phase: Phase) -> PhaseFigures:
+    return PhaseFigures(
+        phase=phase,
+        outcomes=dict(sorted(totals.outcomes(fleet=fleet, phase=phase).items())),
+        response=times(totals.histogram(Kind.RESPONSE, fleet=fleet, phase=phase)),
+        service=times(totals.histogram(Kind.SERVICE, fleet=fleet, phase=phase)),
+    )
+
+
+def _arrivals(totals: Totals, fleet: str) -> Iterator[ArrivalFigures]:
+    for of in ArrivalOf:
+        counts = totals.arrivals(fleet=fleet, of=of)
+        if counts:
+            yield ArrivalFigures(of, counts.due, counts.started, counts.dropped, counts.offline)
+
+
+def _stage(tally: StageTally) -> StageFigures:
+    stage = tally.stage
+    seconds = ((stage.end if tally.reached_end else tally.end) - stage.start) / SECOND
+    return StageFigures(
+        name=stage.name,
+        start=stage.start / SECOND,
+        end=stage.end / SECOND,
+        reached_end=tally.reached_end,
+        connected={
+            fleet: Connected(states["connected"], states.total()) for fleet, states in tally.devices.items()
+        },
+        connects=_rate(tally, ArrivalOf.CONNECT, seconds),
+        messages=_rate(tally, ArrivalOf.MESSAGE, seconds),
+    )
+
+
+def _rate(tally: StageTally, of: ArrivalOf, seconds: float) -> Rate:
+    if seconds <= 0:
+        return Rate(0.0, 0.0)
+    return Rate(round(tally.arrivals[of].due / seconds, 1), round(tally.succeeded[of] / seconds, 1))
+
+
+def _failures(tally: Tally) -> Iterator[FailureFigures]:
+    """Yield the failures by sort, the most frequent of a fleet first, each under the step that failed."""
+    for fleet in tally.totals.fleets:
+        sorts = _sorts(tally.totals, fleet)
+        for (phase, outcome), count in sorts.most_common():
+            first = tally.examples.get((fleet, phase, outcome))
+            example = Example(first.device, first.at / SECOND, first.detail) if first else None
+            yield FailureFigures(fleet, phase, outcome, count, meaning(outcome), example)
+
+
+def _sorts(totals: Totals, fleet: str) -> Counter[tuple[Phase, str]]:
+    """Count failures by phase and outcome; a connect that failed in one of its steps counts there only."""
+    sorts: Counter[tuple[Phase, str]] = Counter()
+    for phase in totals.phases(fleet):
+        for outcome, count in totals.outcomes(fleet=fleet, phase=phase).items():
+            if outcome != Outcome.OK:
+                sorts[phase, outcome] += count
+                if phase in CONNECT_STEPS:
+                    sorts[Phase.CONNECT, outcome] -= count
+    return +sorts
