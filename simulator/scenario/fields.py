@@ -100,7 +100,7 @@ def _seconds_up_to(most: int) -> AfterValidator:
 
     def check(value: int) -> int:
         if value % SECOND or value > most * SECOND:
-            raise ValueError(f"expected whole seconds, at most {most}, not {quote(format_duration(value))}")
+            raise ValueError(f"expected whole seconds, at most {most}")
         return value
 
     return AfterValidator(check)
@@ -109,6 +109,13 @@ def _seconds_up_to(most: int) -> AfterValidator:
 def _number_as_text(value: object) -> object:
     """Let ``tls = 1.3`` mean what it plainly means."""
     return str(value) if isinstance(value, float) else value
+
+
+def _no_truth(value: object) -> object:
+    """Keep ``true`` from counting as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected 0, 1 or 2, not {quote(value)}")  # noqa: TRY004 - pydantic collects ValueError
+    return value
 
 
 def _mqtt_text(value: str) -> str:
@@ -206,7 +213,7 @@ Size = Annotated[int, BeforeValidator(parse_size), _SIZE_SCHEMA]
 
 Mqtt = Annotated[MqttVersion, BeforeValidator(_number_as_text)]
 Tls = Annotated[TlsVersion, BeforeValidator(_number_as_text)]
-Qos = Literal[0, 1, 2]
+Qos = Annotated[Literal[0, 1, 2], BeforeValidator(_no_truth)]
 
 TextTemplate = Annotated[str, AfterValidator(_mqtt_text), AfterValidator(_text_template)]
 ClientId = Annotated[Text, AfterValidator(_mqtt_text), AfterValidator(_names_devices)]

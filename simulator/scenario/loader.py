@@ -28,8 +28,18 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedScenario", "load"]
 
-_NEEDS_QUOTES = ("Invalid value", "Expected newline", "Unclosed inline table", "Unclosed array")
-_TWICE = ("Cannot overwrite a value", "Cannot declare", "Cannot mutate", "Duplicate inline table key")
+_QUOTES = 'text such as "15s" needs quotes'
+_SYNTAX = {
+    "Invalid value": f"expected a value; {_QUOTES}",
+    "Expected newline": f"expected the end of the line; {_QUOTES}",
+    "Unclosed inline table": f"expected a comma or }}; {_QUOTES}",
+    "Unclosed array": f"expected a comma or ]; {_QUOTES}",
+    "Illegal character '\\n'": "expected the closing quote of a text",
+    "Cannot overwrite a value": "this key is given twice",
+    "Duplicate inline table key": "this key is given twice",
+    "Cannot declare": "this table is given twice",
+}
+"""What beginners run into, by how tomllib's message begins; its other messages stand as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +100,15 @@ def _find(path_or_name: str | Path) -> Path:
         return path
     ships = {each.name: each.path for each in shipped()}
     if path.name in ships:
-        return ships[path.name]
+        return _from_here(ships[path.name])
     meant = did_you_mean(path.name, ships) or "."
     raise ScenarioError([f"no scenario {quote(path.name)} ships{meant} There are: {', '.join(ships)}"])
+
+
+def _from_here(path: Path) -> Path:
+    """Return ``path`` as somebody in the working folder would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _read(path: Path) -> str:
@@ -122,11 +138,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     match = re.fullmatch(r"(.*) \(at line ([0-9]+), column ([0-9]+)\)", message, re.DOTALL)
     line = int(match[2]) if match else text.count("\n") + 1
     what = match[1] if match else message.removesuffix(" (at end of document)")
-    if what.startswith(_TWICE):
-        phrase = "this key or table is given twice"
-    else:
-        phrase = what[0].lower() + what[1:]
-        phrase += '; text such as "15s" needs quotes' if what.startswith(_NEEDS_QUOTES) else ""
+    known = (phrase for start, phrase in _SYNTAX.items() if what.startswith(start))
+    phrase = next(known, what[0].lower() + what[1:])
     raise ScenarioError([f"{path}:{line}: not valid TOML: {phrase}"])
 
 

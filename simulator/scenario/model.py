@@ -37,7 +37,7 @@ from simulator.scenario.fleet import (
 from simulator.scenario.limits import Limits
 from simulator.scenario.stage import Connect, Disconnection, Publishing, Reconnection, Stage
 from simulator.scenario.table import Mistake, Table, refusal
-from simulator.scenario.wording import quote
+from simulator.scenario.wording import at_least_one, quote
 
 __all__ = [
     "Broker",
@@ -63,8 +63,6 @@ __all__ = [
 Part = TypeVar("Part", bound=Table)
 Filled = TypeVar("Filled", dict[str, Fleet], tuple[Stage, ...])
 
-_HEADERS = {"fleets": "[fleet.NAME]", "stages": "[[stage]]"}
-
 
 def _as_written(thresholds: tuple[Threshold, ...]) -> dict[str, str]:
     return {each.measure: each.limit for each in thresholds}
@@ -89,10 +87,10 @@ class Scenario(Table):
     broker: Broker = Broker()
     """The broker that the fleets connect to."""
 
-    fleets: dict[FleetKey, Fleet] = Field({}, alias="fleet", validate_default=True)
+    fleets: dict[FleetKey, Fleet] = Field(alias="fleet")
     """The fleets by name."""
 
-    stages: tuple[Stage, ...] = Field((), alias="stage", validate_default=True)
+    stages: tuple[Stage, ...] = Field(alias="stage")
     """What happens, one stage after the other."""
 
     thresholds: Thresholds = ()
@@ -105,7 +103,7 @@ class Scenario(Table):
     @classmethod
     def _not_empty(cls, value: Filled, info: ValidationInfo) -> Filled:
         if not value:
-            raise ValueError(f"expected at least one {_HEADERS[info.field_name or '']}")
+            raise ValueError(at_least_one(str(info.field_name).removesuffix("s"), type(value)))
         return value
 
     @field_validator("thresholds", mode="before")

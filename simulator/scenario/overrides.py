@@ -122,7 +122,7 @@ def _set(document: MutableMapping[str, Any], override: Override) -> KeyPath:
 
 
 def _place(node: object, key: str, path: KeyPath) -> str | int:
-    """Return what ``key`` is in ``node``, which stands at ``path``: a key of a table, or an index of a list."""
+    """Return what ``key`` is in ``node``, which stands at ``path``: a key, or an index of a list."""
     match node:
         case MutableMapping():
             if path == ("fleet",) and key not in node:

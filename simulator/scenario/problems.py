@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
 from simulator.scenario.model import Scenario
+from simulator.scenario.positions import written
 from simulator.scenario.table import Table
-from simulator.scenario.wording import alternatives, did_you_mean, nearest, quote
+from simulator.scenario.wording import alternatives, at_least_one, did_you_mean, nearest, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,9 +51,12 @@ def _path(error: ErrorDetails) -> KeyPath:
 def _problem(error: ErrorDetails) -> Problem:
     path = _path(error)
     if error["type"] == "missing":
-        return Problem(path[:-1], _missing(path))
+        return _missing(path)
     if error["type"] == "extra_forbidden":
         return Problem(path, _unknown(path))
+    if error["type"] == "tuple_type" and isinstance(error["input"], dict):
+        header = written(path)
+        return Problem(path, f"expected [[{header}]], which may be given again, not [{header}]")
     return Problem(path, _phrase(error))
 
 
@@ -65,10 +69,15 @@ def _key_meant(error: ErrorDetails) -> KeyPath | None:
     return (*path[:-1], str(key))
 
 
-def _missing(path: KeyPath) -> str:
-    field = _fields_at(path[:-1])[str(path[-1])]
-    example = (field.examples or [None])[0]
-    return f"the key {quote(path[-1])} is missing; expected for instance {path[-1]} = {quote(example)}"
+def _missing(path: KeyPath) -> Problem:
+    """Say what a table lacks: the example of the field, or the header of tables below it."""
+    key = str(path[-1])
+    field = _fields_at(path[:-1])[key]
+    if field.examples:
+        return Problem(
+            path[:-1], f"the key {quote(key)} is missing, for instance {key} = {quote(field.examples[0])}"
+        )
+    return Problem(path, at_least_one(key, get_origin(field.annotation)))
 
 
 def _unknown(path: KeyPath) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["alternatives", "did_you_mean", "nearest", "quote"]
+__all__ = ["alternatives", "at_least_one", "did_you_mean", "nearest", "quote"]
 
 
 def quote(value: object) -> str:
@@ -30,10 +30,21 @@ def alternatives(values: Iterable[object]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def at_least_one(key: str, kind: object) -> str:
+    """Return what a file lacks that has no table under ``key``: one by a name, or one of a list."""
+    return f"expected at least one [{key}.NAME]" if kind is dict else f"expected at least one [[{key}]]"
+
+
 def nearest(value: object, words: Iterable[object]) -> object | None:
-    """Return the word that is nearest to ``value``, whatever the case of either, or None if none is near."""
+    """Return the word that ``value`` most likely stands for, or None; the case of letters does not count.
+
+    That is one spelled almost alike, or else one that ``value`` begins.
+    """
     spelled = {str(word).lower(): word for word in words}
-    near = get_close_matches(str(value).strip().lower(), spelled, n=1, cutoff=0.5)
+    given = str(value).strip().lower()
+    near = get_close_matches(given, spelled, n=1) or [
+        word for word in spelled if given and word.startswith(given)
+    ]
     return spelled[near[0]] if near else None
 
 
