@@ -71,7 +71,8 @@ class BrokerUnreachableError(SimulatorError):
 class ProtocolError(SimulatorError):
     """The peer sent bytes or a packet that MQTT forbids.
 
-    ``clause`` names the normative statement that was broken, for instance ``MQTT-3.1.4-1``, where there is one.
+    ``clause`` names the normative statement that was broken, for instance ``MQTT-3.1.4-1``, where there is
+    one.
     """
 
     def __init__(self, message: str, *, clause: str | None = None) -> None:

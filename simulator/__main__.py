@@ -1,0 +1,6 @@
+"""``python -m simulator`` is the same as ``simulator``."""
+
+from simulator.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What the devices of one fleet share on one shard, so that a device itself stays small."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulator.clock import SECOND
+from simulator.devices.device import DeviceState
+from simulator.devices.telemetry import payload_of
+from simulator.metrics.sample import Phase
+from simulator.metrics.snapshot import ArrivalOf
+from simulator.mqtt.options import SessionOptions
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+
+    from simulator.link.address import Address
+    from simulator.link.tls import TlsClient
+    from simulator.metrics.recorder import Recorder
+    from simulator.pacer import Pacer
+    from simulator.scenario.model import Fleet
+
+__all__ = ["FleetContext", "Gate", "Target"]
+
+
+class Target(NamedTuple):
+    """One endpoint of the broker, resolved, with the TLS that is spoken to it."""
+
+    address: Address
+    tls: TlsClient
+
+
+class Gate:
+    """Lets a bounded number of connection attempts through at once; the rest are dropped, never delayed."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def enter(self) -> bool:
+        """Take a place; False where none is free."""
+        if self.used >= self.limit:
+            return False
+        self.used += 1
+        return True
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self.used -= 1
+
+
+class FleetContext:
+    """Settings, targets and instruments of one fleet. Devices read it; only its counters change."""
+
+    def __init__(
+        self,
+        name: str,
+        fleet: Fleet,
+        *,
+        targets: tuple[Target, ...],
+        loop: asyncio.AbstractEventLoop,
+        pacer: Pacer,
+        recorder: Recorder,
+        gate: Gate,
+        spawn: Callable[[Coroutine[object, object, None], str], asyncio.Task[None]],
+        on_idle: Callable[[], None],
+        seed: int,
+        wall_offset: int,
+    ) -> None:
+        self.name = name
+        self.fleet = fleet
+        self.options = options_of(fleet)
+        self.targets = targets
+        self.loop = loop
+        self.pacer = pacer
+        self.recorder = recorder
+        self.gate = gate
+        self.spawn = spawn
+        self.on_idle = on_idle
+        """Called when a device has gone while the run finishes."""
+        self.seed = seed
+        self.wall_offset = wall_offset
+        """Add this to a due time to get nanoseconds since 1970 UTC."""
+        self.payload = payload_of(fleet.telemetry, name) if fleet.telemetry else None
+        self.population: Counter[DeviceState] = Counter()
+        self.finishing = False
+        self.tend_every = min(fleet.ack_timeout, fleet.keepalive or fleet.ack_timeout) // 2
+        self.connects = recorder.arrivals(name, ArrivalOf.CONNECT)
+        self.messages = recorder.arrivals(name, ArrivalOf.MESSAGE)
+        self.tcp_ok = recorder.series(name, Phase.TCP_CONNECT).ok.append
+        self.tls_ok = recorder.series(name, Phase.TLS_HANDSHAKE).ok.append
+        self.mqtt_ok = recorder.series(name, Phase.MQTT_CONNECT).ok.append
+        self.connect_ok = recorder.series(name, Phase.CONNECT).ok.append
+        self.subscribe_ok = recorder.series(name, Phase.SUBSCRIBE).ok.append
+        self.publish_ok = recorder.series(name, Phase.PUBLISH).ok.append
+
+
+def options_of(fleet: Fleet) -> SessionOptions:
+    """Return the MQTT session options that all devices of a fleet share."""
+    return SessionOptions(
+        version=fleet.mqtt,
+        clean_start=fleet.clean_start,
+        keepalive=fleet.keepalive // SECOND,
+        session_expiry=fleet.session_expiry // SECOND,
+        receive_maximum=fleet.receive_maximum,
+        inflight_maximum=fleet.receive_maximum,
+        user_properties=tuple(fleet.user_properties.items()),
+    )

@@ -1,0 +1,191 @@
+"""The coordinator: owns one run from its scenario to its report.
+
+It opens fleets, broker and run folder, runs the shard, writes down what comes of it as it comes, and closes everything
+in the opposite order, however the run ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import platform
+import resource
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+
+from simulator.brokers.launch import open_broker
+from simulator.clock import MILLISECOND, SECOND, now, wall
+from simulator.engine.fleets import Fleets
+from simulator.errors import BrokerError, UsageError
+from simulator.report.folder import RunFolder, folder_name
+from simulator.report.run import Run, RunStatus, Stage
+from simulator.shard import Shard, ShardPlan
+from simulator.timetable import timetable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from simulator.brokers.broker import Broker
+    from simulator.engine.watcher import Watcher
+    from simulator.metrics.snapshot import Snapshot
+    from simulator.report.figures import Report
+    from simulator.scenario.loader import LoadedScenario
+    from simulator.timetable import StageTimes
+
+__all__ = ["Coordinator"]
+
+HEAD_START = 50 * MILLISECOND
+"""From the moment everything is ready to the first due time, so that the first arrival is not late already."""
+
+SPARE_DESCRIPTORS = 64
+"""Files that the process needs beside the devices' sockets."""
+
+
+class Coordinator:
+    """Runs one scenario once."""
+
+    def __init__(self, loaded: LoadedScenario, out: Path | None, watcher: Watcher) -> None:
+        self._loaded = loaded
+        self._watcher = watcher
+        self._stages = timetable(loaded.scenario)
+        self._shard: Shard | None = None
+        self._status = RunStatus.COMPLETE
+        self._detail = ""
+        self.path = out if out is not None else Path("runs") / folder_name(loaded.name, wall())
+
+    async def run(self) -> Report:
+        """Run the scenario to its end and return the report.
+
+        Raises a SimulatorError where the run could not begin: wrong settings, a broker that does not start or cannot
+        be reached, a folder that cannot be written.
+        """
+        raise_descriptor_limit(sum(fleet.devices for fleet in self._loaded.scenario.fleets.values()))
+        with Fleets(self._loaded, self._watcher) as fleets:
+            broker = open_broker(
+                self._loaded.scenario.broker, fleets.trust_anchors, folder=self._loaded.folder
+            )
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(broker.stop)
+                await broker.start()
+                self._watcher.broker(broker.description)
+                return await self._run_against(broker, fleets)
+
+    def stop(self) -> None:
+        """End the run early, in an orderly way."""
+        self._status, self._detail = RunStatus.INTERRUPTED, "interrupted by the user"
+        if self._shard is not None:
+            self._watcher.stopping()
+            self._shard.stop()
+
+    async def _run_against(self, broker: Broker, fleets: Fleets) -> Report:
+        plan = ShardPlan(
+            self._loaded.scenario, fleets.members(), broker.endpoints, broker.trust, broker.server_name
+        )
+        with RunFolder.create(self.path, self._describe(broker), self._loaded.text) as folder:
+            self._shard = Shard(plan, emit=partial(self._keep, folder), on_failure=folder.fail)
+            await self._shard.prepare()
+            self._watcher.started(self._stages)
+            with quiet_collector():
+                await self._run_shard(self._shard, broker)
+            self._watcher.finished()
+            return folder.close(self._status, self._detail)
+
+    def _keep(self, folder: RunFolder, snapshot: Snapshot) -> None:
+        folder.write(snapshot)
+        self._watcher.measured(snapshot, folder.tally.totals)
+
+    async def _run_shard(self, shard: Shard, broker: Broker) -> None:
+        start = now() + HEAD_START
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(self._watch(broker, shard), name="broker watch"),
+                group.create_task(self._outages(broker, start), name="outages"),
+            ]
+            await shard.run(start)
+            for task in beside:
+                task.cancel()
+
+    async def _watch(self, broker: Broker, shard: Shard) -> None:
+        """End the run where the broker dies by itself: what follows would measure nothing."""
+        try:
+            await broker.wait_failed()
+        except BrokerError as error:
+            self._status, self._detail = RunStatus.FAILED, str(error)
+            shard.stop()
+
+    async def _outages(self, broker: Broker, start: int) -> None:
+        """Take the broker away and bring it back as the stages say."""
+        for stage in self._stages:
+            if stage.outage is not None:
+                gone, back = stage.outage
+                await asyncio.sleep((start + gone - now()) / SECOND)
+                await broker.stop()
+                await asyncio.sleep((start + back - now()) / SECOND)
+                await broker.start()
+
+    def _describe(self, broker: Broker) -> Run:
+        scenario = self._loaded.scenario
+        return Run(
+            scenario=self._loaded.name,
+            title=scenario.title,
+            seed=scenario.seed,
+            started=wall(),
+            broker=broker.description,
+            endpoints=tuple(str(endpoint) for endpoint in broker.endpoints),
+            fleets={name: fleet.devices for name, fleet in scenario.fleets.items()},
+            stages=tuple(as_stage(stage) for stage in self._stages),
+            thresholds={each.measure: each.limit for each in scenario.thresholds},
+            lag_limit=scenario.limits.lag,
+            versions=versions(),
+            machine=machine(),
+        )
+
+
+def as_stage(stage: StageTimes) -> Stage:
+    """Return a stage as the run folder keeps it."""
+    return Stage(stage.name, stage.start, stage.end)
+
+
+def versions() -> dict[str, str]:
+    """Return what the run was made with."""
+    return {
+        "simulator": version("mqtt-fleet-simulator"),
+        "python": platform.python_version(),
+        "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[1],
+        "uvloop": version("uvloop"),
+    }
+
+
+def machine() -> dict[str, str]:
+    """Return what the run was made on."""
+    return {"system": platform.platform(), "processor": platform.machine()}
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """Keep the garbage collector's pauses out of the latencies: what exists now is never looked through again."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+def raise_descriptor_limit(devices: int) -> None:
+    """Allow this process as many open files as it may have; raise UsageError where that is too few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and devices + SPARE_DESCRIPTORS > most:
+        raise UsageError(
+            f"{devices:,} devices need as many open files, and this process may have {most:,}: raise the hard limit "
+            f"(ulimit -Hn {devices + SPARE_DESCRIPTORS}), or lower the number of devices"
+        )

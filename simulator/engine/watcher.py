@@ -1,0 +1,35 @@
+"""What a run tells whoever watches it: the seam between the coordinator and a view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.metrics.snapshot import Snapshot, Totals
+    from simulator.timetable import StageTimes
+
+__all__ = ["Watcher"]
+
+
+class Watcher(Protocol):
+    """Is told of each step of a run; it must return quickly and cannot change anything."""
+
+    def issuing(self, fleet: str, done: int, total: int) -> None:
+        """Certificates are being issued for a fleet: so many of so many."""
+
+    def broker(self, description: str) -> None:
+        """The broker accepts connections."""
+
+    def started(self, stages: Sequence[StageTimes]) -> None:
+        """The first stage begins."""
+
+    def measured(self, snapshot: Snapshot, totals: Totals) -> None:
+        """A second has passed: what it brought, and what the run has brought so far."""
+
+    def stopping(self) -> None:
+        """The run ends early because the user asked for it."""
+
+    def finished(self) -> None:
+        """All devices have left; the report comes next."""

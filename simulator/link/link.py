@@ -1,0 +1,236 @@
+"""One device's connection to its broker: TCP and TLS on a non-blocking socket, each timed by itself.
+
+The link knows bytes, not MQTT, and nothing of devices beyond the receiver it serves. It drives OpenSSL
+straight on the socket from the loop's reader and writer callbacks: no stream, no transport, and no buffer
+of its own while the socket takes what is sent.
+"""
+
+from __future__ import annotations
+
+import socket
+from errno import EINPROGRESS
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from OpenSSL import SSL
+
+from simulator.clock import now
+from simulator.link import failure, openssl
+from simulator.link.failure import LinkError
+from simulator.metrics.outcome import Outcome
+from simulator.metrics.sample import Phase
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from simulator.identity.credential import Credential
+    from simulator.link.address import Address
+    from simulator.link.tls import TlsClient
+
+__all__ = ["Link", "Opened", "Receiver"]
+
+RECORD = 16_384
+"""Most plaintext that a TLS record holds (RFC 8446 5.1): reading this much leaves nothing behind in OpenSSL."""
+
+
+class Receiver(Protocol):
+    """Who gets what arrives on a link."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes that the broker sent."""
+
+    def link_lost(self, error: LinkError) -> None:
+        """Learn that the open link is gone; called at most once, and never after ``close``."""
+
+
+class Opened(NamedTuple):
+    """When the steps of opening a link began and ended, in nanoseconds of the monotonic clock."""
+
+    tcp_started: int
+    tcp_finished: int
+    tls_finished: int
+
+
+class Link:
+    """A TCP connection with TLS on it, opened once and closed once."""
+
+    __slots__ = (
+        "_loop",
+        "_opening",
+        "_receiver",
+        "_sock",
+        "_tls",
+        "_unsent",
+        "phase",
+        "tcp_finished",
+        "tcp_started",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver) -> None:
+        self._loop = loop
+        self._receiver = receiver
+        self._sock: socket.socket | None = None
+        self._tls: SSL.Connection | None = None
+        self._opening: asyncio.Future[Opened] | None = None
+        self._unsent: bytearray | None = None
+        self.phase = Phase.TCP_CONNECT
+        self.tcp_started = self.tcp_finished = 0
+
+    async def open(self, address: Address, tls: TlsClient, credential: Credential | None) -> Opened:
+        """Connect and shake hands; return when each step ended.
+
+        Raises LinkError with the phase that failed; then the link is closed. There is no time limit here:
+        whoever gives up calls ``fail``.
+        """
+        self._opening = opening = self._loop.create_future()
+        try:
+            self._connect(address, tls, credential)
+            return await opening
+        except BaseException:
+            self.close(orderly=False)
+            raise
+        finally:
+            self._opening = None
+
+    def send(self, data: bytes) -> None:
+        """Send bytes now, or as soon as the socket takes them, in order. After a loss they go nowhere."""
+        tls = self._tls
+        if tls is None:
+            return
+        if self._unsent is not None:
+            self._unsent += data
+            return
+        try:
+            sent = tls.send(data)
+        except SSL.WantWriteError:
+            sent = 0
+        except SSL.Error as error:
+            self._lose(error)
+            return
+        if sent < len(data):
+            self._unsent = bytearray(memoryview(data)[sent:])
+            self._loop.add_writer(self._fd(), self._send_rest)
+
+    def fail(self, outcome: Outcome, detail: str) -> None:
+        """Give up on the link for a reason that its user has found, such as a deadline."""
+        self._end(LinkError(self.phase, outcome, detail))
+
+    def close(self, *, orderly: bool = True) -> None:
+        """End the connection; with TLS's close_notify (RFC 8446 6.1) where it ends in an orderly way."""
+        sock, tls = self._sock, self._tls
+        if sock is None:
+            return
+        self._sock = self._tls = self._unsent = None
+        self._loop.remove_reader(sock.fileno())
+        self._loop.remove_writer(sock.fileno())
+        if orderly and tls is not None:
+            try:
+                tls.shutdown()
+            except SSL.Error:  # the broker was faster, or its socket is full: either way the end is here
+                pass
+        sock.close()
+
+    def _fd(self) -> int:
+        if self._sock is None:
+            raise RuntimeError("the link is closed")
+        return self._sock.fileno()
+
+    def _connect(self, address: Address, tls: TlsClient, credential: Credential | None) -> None:
+        try:
+            self._sock = sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._tls = tls.connection(sock, credential)
+            self.tcp_started = now()
+            code = sock.connect_ex(address.sockaddr)
+        except OSError as error:
+            raise LinkError(Phase.TCP_CONNECT, *failure.of_socket(error.errno or 0)) from error
+        if code not in {0, EINPROGRESS}:
+            raise LinkError(Phase.TCP_CONNECT, *failure.of_socket(code))
+        if code == 0:
+            self._shake_hands()
+        else:
+            self._loop.add_writer(sock.fileno(), self._connected)
+
+    def _connected(self) -> None:
+        if self._sock is None:
+            return
+        self._loop.remove_writer(self._sock.fileno())
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._end(LinkError(Phase.TCP_CONNECT, *failure.of_socket(code)))
+        else:
+            self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        self.tcp_finished = now()
+        self.phase = Phase.TLS_HANDSHAKE
+        self._loop.add_reader(self._fd(), self._handshake)
+        self._handshake()
+
+    def _handshake(self) -> None:
+        if self._tls is None:
+            return
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            return
+        except SSL.WantWriteError:
+            self._loop.add_writer(self._fd(), self._handshake)
+            return
+        except SSL.Error as error:
+            self._lose(error)
+            return
+        finished = now()
+        self._loop.remove_writer(self._fd())
+        self._loop.add_reader(self._fd(), self._readable)
+        if self._opening is not None and not self._opening.done():
+            self._opening.set_result(Opened(self.tcp_started, self.tcp_finished, finished))
+
+    def _readable(self) -> None:
+        if self._tls is None:
+            return
+        try:
+            data = self._tls.recv(RECORD)
+        except SSL.WantReadError:  # a record for TLS itself, such as a session ticket
+            return
+        except SSL.Error as error:
+            self._lose(error)
+            return
+        self._receiver.data_received(data)
+
+    def _send_rest(self) -> None:
+        if self._tls is None or self._unsent is None:
+            return
+        try:
+            sent = self._tls.send(self._unsent)
+        except SSL.WantWriteError:
+            return
+        except SSL.Error as error:
+            self._lose(error)
+            return
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._unsent = None
+            self._loop.remove_writer(self._fd())
+
+    def _lose(self, error: SSL.Error) -> None:
+        code = openssl.verify_result(self._tls) if self._tls is not None else 0
+        if code and self.phase is Phase.TLS_HANDSHAKE:
+            outcome, detail = failure.of_certificate(code)
+        else:
+            outcome, detail = failure.of_tls(error)
+        phase = self.phase
+        if phase is Phase.MQTT_CONNECT and outcome in failure.ALERT_NAMES:
+            phase = (
+                Phase.TLS_HANDSHAKE
+            )  # TLS 1.3: the server judges our certificate after our handshake is over
+        self._end(LinkError(phase, outcome, detail))
+
+    def _end(self, error: LinkError) -> None:
+        if self._sock is None:
+            return
+        self.close(orderly=False)
+        if self._opening is not None:
+            if not self._opening.done():
+                self._opening.set_exception(error)
+        else:
+            self._loop.call_soon(self._receiver.link_lost, error)
