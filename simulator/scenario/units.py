@@ -132,9 +132,9 @@ def _plain(number: float) -> str:
 def _unexpected(
     expected: str, value: object, meant: str | None, parse: Callable[[object], int | float]
 ) -> ValueError:
-    """Return the error to raise; ``meant`` is offered only if ``parse`` can read it."""
+    """Return the error to raise; ``meant`` is offered only if it is new and ``parse`` can read it."""
     phrase = f"expected {expected}, not {quote(value)}"
-    if meant is not None:
+    if meant not in (None, value):
         with suppress(ValueError):
             parse(meant)
             phrase += f'; did you mean "{meant}"?'
