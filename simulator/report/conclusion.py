@@ -9,7 +9,6 @@ from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.threshold import Status
 from simulator.report.run import RunStatus
-from simulator.scenario.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,5 +107,4 @@ def _plural(total: int) -> str:
 
 
 def _spell(microseconds: int) -> str:
-    """Return a duration for a sentence: whole milliseconds will do."""
-    return format_duration(max(round(microseconds, -3), 1000) * 1000)
+    return f"{microseconds / 1000:,.0f} ms"

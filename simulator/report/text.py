@@ -1,0 +1,216 @@
+"""A report for people: on a terminal of 80 columns, in colour or not. Only lays out ``figures``."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from simulator.metrics.sample import Kind
+from simulator.metrics.threshold import Status, Unit
+from simulator.report.conclusion import Conclusion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from simulator.report.figures import (
+        ArrivalFigures,
+        FailureFigures,
+        FleetFigures,
+        Generator,
+        PhaseFigures,
+        Rate,
+        Report,
+        StageFigures,
+        ThresholdFigures,
+        Times,
+    )
+
+__all__ = ["render"]
+
+FAILURES_SHOWN = 10
+"""Sorts of failure that a terminal shows; ``report.json`` has all."""
+
+_CONCLUSIONS = {
+    Conclusion.MET: ("Met.", "bold green"),
+    Conclusion.BROKEN: ("Broken.", "bold red"),
+    Conclusion.NOT_COUNTED: ("This run does not count.", "bold yellow"),
+    Conclusion.UNREACHABLE: ("Broker unreachable.", "bold red"),
+    Conclusion.INTERRUPTED: ("Interrupted.", "bold yellow"),
+    Conclusion.INCOMPLETE: ("Incomplete.", "bold yellow"),
+}
+_STATUSES = {
+    Status.MET: ("met", "green"),
+    Status.BROKEN: ("broken", "bold red"),
+    Status.NO_DATA: ("no data", "yellow"),
+}
+_NOTHING = "-"
+_QUIET = "dim"
+
+
+def render(report: Report) -> RenderableType:
+    """Return the report as something that a rich console prints."""
+    return Group(*chain.from_iterable((Text(), part) for part in _parts(report)))
+
+
+def _parts(report: Report) -> Iterator[RenderableType]:
+    yield _title(report)
+    yield _conclusion(report)
+    if report.thresholds:
+        yield _thresholds(report.thresholds)
+    for fleet in report.fleets:
+        yield from _fleet(fleet)
+    if report.stages:
+        yield _stages(report.stages)
+    if report.failures:
+        yield _failures(report.failures, several_fleets=len(report.fleets) > 1)
+    yield _generator(report.generator)
+
+
+def _title(report: Report) -> Text:
+    against = (
+        f"{report.broker} broker at {', '.join(report.endpoints)}" if report.endpoints else report.broker
+    )
+    devices = ", ".join(f"{fleet.devices:,} {fleet.fleet}" for fleet in report.fleets)
+    about = f"{report.scenario}, seed {report.seed}: {devices or 'no devices'} against {against}"
+    when = f"{report.started:%Y-%m-%d %H:%M:%S} UTC, {report.seconds:.1f} s"
+    return Text.assemble((report.title, "bold"), "\n", (f"{about}\n{when}", _QUIET))
+
+
+def _conclusion(report: Report) -> Text:
+    return Text.assemble(_CONCLUSIONS[report.conclusion], " ", report.reason)
+
+
+def _thresholds(thresholds: tuple[ThresholdFigures, ...]) -> RenderableType:
+    table = _table("Thresholds", "limit", ("measured", "right"), "")
+    for each in thresholds:
+        table.add_row(each.measure, each.limit, _measured(each), Text(*_STATUSES[each.status]))
+    return table
+
+
+def _measured(threshold: ThresholdFigures) -> str:
+    if threshold.measured is None:
+        return _NOTHING
+    match threshold.unit:
+        case Unit.MICROSECONDS:
+            return f"{_ms(threshold.measured)} ms"
+        case Unit.PERCENT:
+            return f"{threshold.measured:.4g} %"
+        case Unit.COUNT:
+            return f"{threshold.measured:,.0f}"
+
+
+def _fleet(fleet: FleetFigures) -> Iterator[RenderableType]:
+    """Yield the latencies of a fleet, then its arrivals."""
+    if any(phase.response for phase in fleet.phases):
+        numbers = [(heading, "right") for heading in ("count", "p50", "p90", "p99", "p99.9", "max")]
+        table = _table(f"{fleet.fleet}, ms", "", *numbers)
+        for phase in fleet.phases:
+            _add_phase(table, phase)
+        yield table
+    if fleet.arrivals:
+        yield _arrivals(fleet.fleet, fleet.arrivals)
+
+
+def _add_phase(table: Table, phase: PhaseFigures) -> None:
+    if phase.response is None or phase.service is None:
+        return
+    count = f"{phase.response.count:,}"
+    table.add_row(str(phase.phase), str(Kind.RESPONSE), count, *_durations(phase.response))
+    table.add_row("", str(Kind.SERVICE), "", *_durations(phase.service), style=_QUIET)
+
+
+def _durations(times: Times) -> Iterator[str]:
+    return map(_ms, (times.p50, times.p90, times.p99, times.p99_9, times.max))
+
+
+def _arrivals(fleet: str, arrivals: tuple[ArrivalFigures, ...]) -> RenderableType:
+    numbers = [(heading, "right") for heading in ("due", "started", "dropped", "offline")]
+    table = _table(f"{fleet}, arrivals", *numbers)
+    for each in arrivals:
+        lost = (Text(f"{count:,}", "yellow" if count else "") for count in (each.dropped, each.offline))
+        table.add_row(f"{each.of}s", f"{each.due:,}", f"{each.started:,}", *lost)
+    return table
+
+
+def _stages(stages: tuple[StageFigures, ...]) -> RenderableType:
+    numbers = [(heading, "right") for heading in ("from", "to", "connected", "connects/s", "messages/s")]
+    table = _table("Stages", *numbers)
+    for stage in stages:
+        connected = sum(each.connected for each in stage.connected.values())
+        devices = sum(each.devices for each in stage.connected.values())
+        table.add_row(
+            stage.name,
+            f"{stage.start:.1f} s",
+            f"{stage.end:.1f} s" if stage.reached_end else "not reached",
+            f"{connected:,} of {devices:,}" if devices else _NOTHING,
+            _rate(stage.connects),
+            _rate(stage.messages),
+        )
+    return table
+
+
+def _rate(rate: Rate) -> str:
+    return f"{rate.achieved:,.1f} of {rate.due:,.1f}" if rate.due or rate.achieved else _NOTHING
+
+
+def _failures(failures: tuple[FailureFigures, ...], *, several_fleets: bool) -> RenderableType:
+    parts: list[RenderableType] = [Text("Failures", "bold")]
+    for each in failures[:FAILURES_SHOWN]:
+        phase = f"{each.fleet}.{each.phase}" if several_fleets else str(each.phase)
+        parts.append(Text.assemble(f"{each.count:,}  {phase}  ", (each.outcome, "red")))
+        parts += [Padding(line, (0, 0, 0, 4)) for line in _explanations(each)]
+    hidden = len(failures) - FAILURES_SHOWN
+    if hidden > 0:
+        parts.append(Text(f"and {hidden} more sorts, in report.json", _QUIET))
+    return Group(*parts)
+
+
+def _explanations(failure: FailureFigures) -> Iterator[Text]:
+    if failure.meaning:
+        yield Text(failure.meaning)
+    if failure.example:
+        first = failure.example
+        yield Text(f"first: {first.device} at {first.at:.3f} s: {first.detail}", _QUIET)
+
+
+def _generator(generator: Generator) -> Text:
+    text = Text.assemble(
+        ("Generator", "bold"),
+        f"  CPU {generator.cpu_share:.0%} of one core, {generator.cpu_share_peak:.0%} at its busiest; ",
+        f"memory {generator.memory_peak / (1 << 20):,.0f} MiB",
+    )
+    if generator.shards > 1:
+        text.append(f"; {generator.shards} shards, the busiest one's CPU")
+    lag = generator.lag
+    if lag is not None:
+        text.append(f"\n  lag p50 {_ms(lag.p50)} ms, p99 ")
+        text.append(f"{_ms(lag.p99)} ms", "bold yellow" if lag.p99 > generator.lag_limit else "")
+        text.append(f" (limit {_ms(generator.lag_limit)} ms), max {_ms(lag.max)} ms")
+    return text
+
+
+def _table(first: str, *others: str | tuple[str, str]) -> Table:
+    """Return a table without lines; its first heading names it, columns of numbers are ranged right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=_QUIET)
+    table.add_column(Text(first, "not dim bold"), overflow="fold")
+    for each in others:
+        if isinstance(each, str):
+            table.add_column(each, overflow="fold")
+        else:
+            table.add_column(each[0], justify="right", no_wrap=True)
+    return table
+
+
+def _ms(microseconds: float) -> str:
+    """Return milliseconds with three digits, or more where they stand before the point."""
+    milliseconds = microseconds / 1000
+    if milliseconds < 9.995:
+        return f"{milliseconds:.2f}"
+    return f"{milliseconds:.1f}" if milliseconds < 99.95 else f"{milliseconds:,.0f}"
