@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from concurrent.futures import Future
 
 __all__ = ["spread"]
@@ -23,7 +23,7 @@ R = TypeVar("R")
 _AHEAD = 2  # items in hand for each core, so that none waits while the caller uses the results
 
 
-def spread(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def spread(work: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """Yield ``work(item)`` for each item, in order.
 
     Runs only a few items ahead of the caller, so items may be endless. The first error that ``work`` raises

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from simulator.identity.spread import spread
+
+
+def test_results_come_in_order() -> None:
+    assert list(spread(lambda number: number * number, range(200))) == [number**2 for number in range(200)]
+
+
+def test_it_runs_only_a_little_ahead_so_items_may_be_endless() -> None:
+    taken: list[int] = []
+
+    def remember(number: int) -> int:
+        taken.append(number)
+        return number
+
+    results = spread(remember, itertools.count())
+    assert list(itertools.islice(results, 3)) == [0, 1, 2]
+    results.close()
+    assert len(taken) < 100
+
+
+def test_the_error_of_one_item_is_raised_in_its_place() -> None:
+    results = spread(lambda number: 1 // number, [1, 1, 0, 1])
+    assert next(results) == 1
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_closing_leaves_no_thread_behind() -> None:
+    results = spread(lambda number: number, range(1000))
+    next(results)
+    assert any(thread.name.startswith("spread") for thread in threading.enumerate())
+    results.close()
+    assert not any(thread.name.startswith("spread") for thread in threading.enumerate())
