@@ -95,8 +95,8 @@ _VIOLATIONS: Final = {
 class Session(Receiver):
     """The client's side of a session; see the module for the contract.
 
-    ``state``, ``client_id`` (5.0: as assigned by the server) and ``keepalive`` (seconds, as the server wants it)
-    are to be read only.
+    ``state``, ``client_id`` (5.0: as the server assigned it) and ``keepalive`` (seconds; 5.0: as the server
+    wants it) are to be read only.
     """
 
     __slots__ = (

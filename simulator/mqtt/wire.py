@@ -198,6 +198,16 @@ class Reader:
         """Take a number of two bytes."""
         return int.from_bytes(self.take(2), "big")
 
+    def varint(self) -> int:
+        """Take a number of one to four bytes with seven bits each, low bits first (MQTT 5.0, 1.5.5)."""
+        value = 0
+        for shift in (0, 7, 14, 21):
+            byte = self.u8()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise ProtocolError("a number takes more than four bytes", clause="MQTT-1.5.5-1")
+
     def packet_id(self) -> int:
         """Take a packet identifier, which is never 0 (MQTT-2.2.1-3)."""
         identifier = self.u16()
@@ -220,9 +230,11 @@ class Reader:
             raise ProtocolError("a string contains U+0000", clause="MQTT-1.5.4-2")
         return value
 
-    def topic(self) -> str:
-        """Take the topic of a message."""
+    def topic(self, *, or_alias: bool = False) -> str:
+        """Take the topic of a message; it may be empty where an alias can stand for it."""
         topic = self.text()
+        if or_alias and not topic:
+            return topic
         try:
             return check_topic(topic)
         except ValueError as error:
