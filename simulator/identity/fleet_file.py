@@ -77,10 +77,11 @@ def create_file(path: Path) -> sqlite3.Connection:
         raise FleetError(f"{path} exists already: choose another name, or --add to it") from None
     except OSError as error:
         raise FleetError(f"cannot create the fleet file {path}: {error.strerror}") from None
+    connection = _connect(path)
     try:
-        connection = _connect(path)
         _lay_out(connection, path)
     except BaseException:
+        connection.close()
         path.unlink()
         raise
     return connection
@@ -93,6 +94,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     connection = _connect(path)
     try:
         _recognise(connection, path)
+        _set_up(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -101,7 +103,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 def in_memory() -> sqlite3.Connection:
     """Return an empty fleet that is gone when it is closed."""
-    connection = _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     _lay_out(connection, None)
     return connection
 
@@ -127,29 +129,31 @@ def explained(path: Path | None) -> Iterator[None]:
 def _connect(path: Path) -> sqlite3.Connection:
     """Open a file that exists; one thread may use the connection at a time, and not always the same."""
     with explained(path):
-        return _prepared(
-            sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=rw",
-                uri=True,
-                timeout=_BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+        return sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
         )
 
 
-def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")  # a key that a device was told to use must not be lost
-    return connection
-
-
 def _lay_out(connection: sqlite3.Connection, path: Path | None) -> None:
+    _set_up(connection, path)
     with explained(path):
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
     with transaction(connection, path):
         for statement in _TABLES:
             connection.execute(statement)
+
+
+def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Set what SQLite does not keep in the file."""
+    with explained(path):
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(
+            "PRAGMA synchronous = FULL"
+        )  # a key that a device was told to use must not be lost
 
 
 def _recognise(connection: sqlite3.Connection, path: Path) -> None:

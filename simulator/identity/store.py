@@ -18,7 +18,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -92,13 +92,12 @@ class FleetStore:
     @cached_property
     def authority(self) -> Authority | None:
         """The authority that this fleet issues with; an imported fleet has none."""
-        row = self._rows(
+        rows = self._rows(
             "SELECT root_certificate, root_key, issuing_certificate, issuing_key FROM authority"
-        ).fetchone()
-        if row is None:
-            return None
-        root, root_key, issuing, issuing_key = row
-        return Authority(Credential(root, root_key), Credential(issuing, issuing_key))
+        )
+        for root, root_key, issuing, issuing_key in rows:
+            return Authority(Credential(root, root_key), Credential(issuing, issuing_key))
+        return None
 
     @property
     def trust_anchors(self) -> tuple[bytes, ...]:
@@ -167,13 +166,12 @@ class FleetStore:
 
     def credential(self, device: str) -> Credential:
         """Return the active credential of one device; raise ``FleetError`` where it has none."""
-        row = self._rows(
+        rows = self._rows(
             "SELECT certificate, key, chain FROM credential WHERE device = ? AND status = 'active'", device
-        ).fetchone()
-        if row is None:
-            raise FleetError(f"{self._where} holds no active credential of {device!r}")
-        leaf, key, chain = row
-        return Credential(leaf, key, self._chains()[chain])
+        )
+        for leaf, key, chain in rows:
+            return Credential(leaf, key, self._chains()[chain])
+        raise FleetError(f"{self._where} holds no active credential of {device!r}")
 
     def devices(self, status: Status | None = None, limit: int | None = None) -> Iterator[DeviceRecord]:
         """Yield a record of each credential, in the order of devices and generations; the first ``limit``."""
@@ -190,13 +188,13 @@ class FleetStore:
 
     def summary(self) -> Summary:
         """Return the fleet in a few numbers, as of now."""
-        (devices,) = self._rows("SELECT count(DISTINCT device) FROM credential").fetchone()
+        ((devices,),) = self._rows("SELECT count(DISTINCT device) FROM credential")
         counts = dict(self._rows("SELECT status, count(*) FROM credential GROUP BY status"))
-        expired, first, last = self._rows(
+        ((expired, first, last),) = self._rows(
             "SELECT count(*) FILTER (WHERE not_after <= ?), min(not_after), max(not_after)"
             " FROM credential WHERE status = 'active'",
             int(clock.wall().timestamp()),
-        ).fetchone()
+        )
         return Summary(
             authority=self.authority.name if self.authority else None,
             trust_anchors=len(self.trust_anchors),
@@ -293,9 +291,9 @@ class FleetStore:
     def _transaction(self) -> AbstractContextManager[None]:
         return fleet_file.transaction(self._connection, self.path)
 
-    def _rows(self, query: str, *values: object) -> sqlite3.Cursor:
+    def _rows(self, query: str, *values: object) -> list[Any]:
         with fleet_file.explained(self.path):
-            return self._connection.execute(query, values)
+            return self._connection.execute(query, values).fetchall()
 
     @property
     def _where(self) -> str:
