@@ -78,14 +78,14 @@ Thresholds = Annotated[
 class Scenario(Table):
     """One run: a broker, fleets of devices, and what happens to them stage by stage."""
 
-    title: Text = Field(examples=["Five hundred units connect and report once a second"])
+    title: Text = Field(examples=["Five hundred units connect"])
     """One line that says what the scenario shows."""
 
     seed: Annotated[int, Field(strict=True, ge=0)] = 1
     """Start of everything that is random: the same seed gives the same due times and readings."""
 
     broker: Broker = Broker()
-    """The broker that the fleets connect to."""
+    """Where the fleets connect to; without it, an embedded broker."""
 
     fleets: dict[FleetKey, Fleet] = Field(alias="fleet")
     """The fleets by name."""

@@ -22,8 +22,8 @@ __all__ = ["Override", "broker_override", "change", "parse_override", "seed_over
 
 _ASSIGNMENT = re.compile(r"((?:\"[^\"]*\"|'[^']*'|[^=\"'])+)=(.*)", re.DOTALL)
 _INDEX = re.compile(r"\[([0-9]+)\]")
-_KEPT = {True: ("trust", "server_name"), False: ("host", "port")}
-"""What stays of a file's broker when another takes its place, by whether that one is external."""
+_OF_MANAGED, _OF_EXTERNAL = ("host", "port"), ("endpoints", "trust", "server_name")
+"""Settings of a file's broker that one of the same sort, started by the run or not, has as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,36 +56,34 @@ def broker_override(text: str, now: object) -> Override:
     ``now`` is the file's own broker, of which that stays which the new kind has as well.
     """
     given = f"--broker {text}"
-    old = now if isinstance(now, dict) else {}
     if text in set(BrokerKind):
         new: dict[str, object] = {"kind": text}
-        kept: tuple[str, ...] = _KEPT[text == BrokerKind.EXTERNAL]
-        if text == BrokerKind.EXTERNAL:
-            kept = ("endpoints", *kept)
     elif ":" in text or "." in text or text == "localhost":
         new = {"kind": "external", "endpoints": [part.strip() for part in text.split(",")]}
-        kept = _KEPT[True]
     else:
         meant = did_you_mean(text, BrokerKind)
         raise ValueError(
             f'{given}: expected "embedded", "mosquitto" or an endpoint such as "host:8883"{meant}'
         )
-    return Override(given, ("broker",), new | {key: old[key] for key in kept if key in old})
+    old = now if isinstance(now, dict) else {}
+    shared = _OF_EXTERNAL if new["kind"] == "external" else _OF_MANAGED
+    return Override(given, ("broker",), {key: old[key] for key in shared if key in old} | new)
 
 
 def change(text: str, overrides: list[Override]) -> tuple[str, list[Override], list[str]]:
     """Return the text with all changes made, the changes with the paths they had, and what went wrong."""
-    document = tomlkit.parse(text)
     made: list[Override] = []
     wrong: list[str] = []
     for override in overrides:
+        document = tomlkit.parse(text)
         try:
             path = _set(document, override)
         except ValueError as error:
             wrong.append(f"{override.given}: {error}")
         else:
             made.append(Override(override.given, path, override.value))
-    return tomlkit.dumps(document), made, wrong
+            text = tomlkit.dumps(document)
+    return text, made, wrong
 
 
 def _key_path(text: str) -> KeyPath:
@@ -108,17 +106,21 @@ def _value(text: str) -> object:
 
 def _set(document: MutableMapping[str, Any], override: Override) -> KeyPath:
     """Set one value and return its path, with the index of each list element that was named."""
-    *parents, last = override.path
     node: Any = document
     path: KeyPath = ()
-    for key in parents:
-        path = (*path, _place(node, str(key), path))
-        if isinstance(node, MutableMapping) and path[-1] not in node:
-            node[path[-1]] = {}
-        node = node[path[-1]]
-    path = (*path, _place(node, str(last), path))
-    node[path[-1]] = override.value
-    return path
+    rest = [str(key) for key in override.path]
+    while True:
+        key = _place(node, rest.pop(0), path)
+        path = (*path, key)
+        if not rest or (isinstance(node, MutableMapping) and key not in node):
+            node[key] = _nested(rest, override.value)
+            return (*path, *rest)
+        node = node[key]
+
+
+def _nested(keys: list[str], value: object) -> object:
+    """Return ``value`` inside of one new table for each of ``keys``."""
+    return {keys[0]: _nested(keys[1:], value)} if keys else value
 
 
 def _place(node: object, key: str, path: KeyPath) -> str | int:
