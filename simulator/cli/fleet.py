@@ -72,9 +72,9 @@ def create(
             _issue(store, devices, key, lasting, prefix)
         except KeyboardInterrupt:
             kept = store.summary().devices - before
-            typer.echo(f"interrupted: {path} keeps {kept} of {devices} devices; --add issues more", err=True)
+            typer.echo(f"interrupted: {path} keeps {kept} of {_count(devices)}; --add issues more", err=True)
             raise typer.Exit(INTERRUPTED) from None
-        typer.echo(f"issued {devices} devices into {path}, which now holds {before + devices}")
+        typer.echo(f"issued {_count(devices)} into {path}, which now holds {before + devices}")
 
 
 @app.command()
@@ -120,7 +120,7 @@ def export(
     with FleetStore.open(path) as store:
         named = [(name, store.credential(name)) for name in device or ()]
         count = export_folder(folder, named or store.credentials(devices), store.trust_anchors)
-    typer.echo(f"exported {count} devices to {folder}; the key.pem files are secret")
+    typer.echo(f"exported {_count(count)} to {folder}; the key.pem files are secret")
 
 
 @app.command("import")
@@ -139,7 +139,7 @@ def import_pem(
         store.add_many(imported.credentials)
         for root in imported.trust_anchors:
             store.add_trust_anchor(root)
-    typer.echo(f"imported {len(imported.credentials)} devices into {path}")
+    typer.echo(f"imported {_count(len(imported.credentials))} into {path}")
 
 
 def _issue(store: FleetStore, devices: int, key: KeyKind, validity: timedelta, prefix: str) -> None:
@@ -161,6 +161,10 @@ def _validity(text: str) -> timedelta:
         return timedelta(microseconds=parse_duration(text) / MICROSECOND)
     except (ValueError, OverflowError) as error:
         raise UsageError(f"--validity: {error}") from None
+
+
+def _count(devices: int) -> str:
+    return "1 device" if devices == 1 else f"{devices} devices"
 
 
 def _row(record: DeviceRecord) -> str:
