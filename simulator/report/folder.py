@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TextIO
 
-from simulator.errors import RunFolderError
+from simulator.errors import BrokerUnreachableError, RunFolderError
 from simulator.report import histogram_log, interval
 from simulator.report.run import RUN, RunStatus
 from simulator.report.summary import summarize
@@ -63,8 +63,17 @@ def folder_name(scenario: str, moment: datetime) -> str:
     return f"{moment:%Y%m%dT%H%M%SZ}-{slug}"
 
 
+def _status_after(error: BaseException | None) -> RunStatus:
+    match error:
+        case KeyboardInterrupt():
+            return RunStatus.INTERRUPTED
+        case BrokerUnreachableError():
+            return RunStatus.UNREACHABLE
+    return RunStatus.FAILED
+
+
 class RunFolder:
-    """Writes one run. A context manager: left by an exception, the run is recorded as failed.
+    """Writes one run. A context manager: left without ``close``, the run is recorded as what ended it.
 
     All methods raise ``RunFolderError`` where the folder cannot be written.
     """
@@ -73,10 +82,12 @@ class RunFolder:
         self.path = path
         self.tally = Tally(run)
         self._failures_written = 0
-        self._closing = ExitStack()
-        self._histograms = self._open(HISTOGRAMS)
-        self._intervals = self._open(INTERVALS)
-        self._failures = self._open(FAILURES)
+        with ExitStack() as opened:
+            self._histograms = opened.enter_context(_open(path / HISTOGRAMS))
+            self._intervals = opened.enter_context(_open(path / INTERVALS))
+            self._failures = opened.enter_context(_open(path / FAILURES))
+            _append(self._histograms, [histogram_log.header(run.started)])
+            self._open_files = opened.pop_all()
 
     @classmethod
     def create(cls, path: Path, run: Run, scenario: str) -> Self:
@@ -88,62 +99,59 @@ class RunFolder:
             raise RunFolderError(f"cannot make the run folder {path}: {error.strerror}") from error
         if in_use:
             raise RunFolderError(f"{path} is not empty: name a new folder, so that no run overwrites another")
-        folder = cls(path, run)
-        folder._save(SCENARIO_FILE, scenario.encode())
-        folder._save_run()
-        folder._append(folder._histograms, [histogram_log.header(run.started)])
-        return folder
+        _save(path / SCENARIO_FILE, scenario)
+        _save(path / RUN_FILE, RUN.dump_json(run, indent=2).decode() + "\n")
+        return cls(path, run)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self.tally.run.status is RunStatus.RUNNING:
-            status = RunStatus.INTERRUPTED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
-            self.close(status, str(error) if error else "")
+            self.close(_status_after(error), str(error) if error else "")
 
     def write(self, snapshot: Snapshot) -> None:
         """Add one interval of one shard, and save it."""
         self.tally.add(snapshot)
-        self._append(self._histograms, histogram_log.lines(snapshot))
-        self._append(self._intervals, [interval.to_json(snapshot) + "\n"])
+        _append(self._histograms, histogram_log.lines(snapshot))
+        _append(self._intervals, [interval.to_json(snapshot) + "\n"])
 
     def fail(self, failure: Failure) -> None:
         """Save one failure, at once."""
         if self.tally.add_failure(failure) or self._failures_written < FAILURES_KEPT:
             self._failures_written += 1
-            self._append(self._failures, [failure.to_json() + "\n"])
+            _append(self._failures, [failure.to_json() + "\n"])
 
     def close(self, status: RunStatus, detail: str = "") -> Report:
         """End the run: save how it ended and its report, and return the report."""
-        self._closing.close()
+        self._open_files.close()
         self.tally.run = replace(self.tally.run, status=status, detail=detail)
-        self._save_run()
+        _save(self.path / RUN_FILE, RUN.dump_json(self.tally.run, indent=2).decode() + "\n")
         report = summarize(self.tally)
-        self._save(REPORT_FILE, report.to_json().encode())
+        _save(self.path / REPORT_FILE, report.to_json())
         return report
 
-    def _open(self, name: str) -> TextIO:
-        try:
-            return self._closing.enter_context((self.path / name).open("a", encoding="utf-8"))
-        except OSError as error:
-            raise RunFolderError(f"cannot write {self.path / name}: {error.strerror}") from error
 
-    def _append(self, file: TextIO, lines: Iterable[str]) -> None:
-        try:
-            file.writelines(lines)
-            file.flush()
-        except OSError as error:
-            raise RunFolderError(f"cannot write {file.name}: {error.strerror}") from error
+def _open(path: Path) -> TextIO:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
 
-    def _save_run(self) -> None:
-        self._save(RUN_FILE, RUN.dump_json(self.tally.run, indent=2) + b"\n")
 
-    def _save(self, name: str, content: bytes) -> None:
-        """Write a whole file in such a way that a reader finds the old one or the new one."""
-        draft = self.path / f".{name}.new"
-        try:
-            draft.write_bytes(content)
-            draft.replace(self.path / name)
-        except OSError as error:
-            raise RunFolderError(f"cannot write {self.path / name}: {error.strerror}") from error
+def _append(file: TextIO, lines: Iterable[str]) -> None:
+    try:
+        file.writelines(lines)
+        file.flush()
+    except OSError as error:
+        raise RunFolderError(f"cannot write {file.name}: {error.strerror}") from error
+
+
+def _save(path: Path, text: str) -> None:
+    """Write a whole file in such a way that a reader finds the old one or the new one."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise RunFolderError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from simulator.clock import MILLISECOND
+from simulator.metrics.sample import Phase
+from simulator.report.figures import Example, FailureFigures
+from simulator.report.run import RunStatus
+from simulator.report.text import FAILURES_SHOWN, render
+from tests.report.example import RUN, play
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from simulator.report.figures import Report
+
+
+def text_of(report: Report, *, width: int = 80, colour: bool = False) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=colour, color_system="standard" if colour else None).print(
+        render(report)
+    )
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return play(tmp_path_factory.mktemp("run")).close(RunStatus.COMPLETE)
+
+
+def test_it_fits_80_columns(report: Report) -> None:
+    assert max(map(len, text_of(report).splitlines())) <= 80
+
+
+def test_in_a_pipe_it_has_no_colour(report: Report) -> None:
+    assert "\x1b" not in text_of(report)
+    assert "\x1b[" in text_of(report, colour=True)
+
+
+def test_the_conclusion_comes_before_all_figures(report: Report) -> None:
+    text = text_of(report)
+    places = [
+        text.index(words)
+        for words in (
+            RUN.title[:40],
+            "Met. All 2",
+            "Thresholds",
+            "core2, ms",
+            "Stages",
+            "Failures",
+            "Generator",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_it_says_what_ran_against_what(report: Report) -> None:
+    text = " ".join(text_of(report).split())
+    assert "two-fleets, seed 7, 2026-01-02 03:04:05 UTC, 5.0 s" in text
+    assert "20 core2, 5 gateway, against mosquitto 2.0.11, 127.0.0.1:8883" in text
+
+
+def test_response_and_service_stand_below_each_other_in_milliseconds(report: Report) -> None:
+    connect = next(each for each in report.fleets[0].phases if each.phase is Phase.CONNECT)
+    assert connect.response is not None
+    rows = text_of(report).splitlines()
+    first = next(number for number, row in enumerate(rows) if row.startswith("connect "))
+    phase, kind, count, p50 = rows[first].split()[:4]
+    assert (phase, kind, count) == ("connect", "response", "20")
+    assert float(p50) == pytest.approx(connect.response.p50 / 1000, rel=0.005)
+    assert rows[first + 1].split()[0] == "service"
+
+
+def test_thresholds_show_measured_and_verdict(report: Report) -> None:
+    assert re.search(r"core2\.connected +== 100% +100 % +met", text_of(report))
+
+
+def test_other_verdicts_and_units(tmp_path: Path) -> None:
+    thresholds = {"failures": "== 0", "subscribe.p99": "< 1s"}
+    text = text_of(play(tmp_path, run=replace(RUN, thresholds=thresholds)).close(RunStatus.COMPLETE))
+    assert re.search(r"failures +== 0 +2 +broken", text)
+    assert re.search(r"subscribe\.p99 +< 1s +- +no data", text)
+
+
+def test_failures_show_their_sort_meaning_and_first_example(report: Report) -> None:
+    text = text_of(report)
+    assert "2  gateway.tls_handshake  unknown_ca" in text
+    assert "the broker does not trust the authority" in text
+    assert "first: 00003 at 0.009 s: the broker sent the alert [unknown_ca]" in text
+
+
+def test_a_phase_without_successes_is_in_the_failures_only(report: Report) -> None:
+    gateway = text_of(report).partition("gateway, ms")[2].partition("gateway, arrivals")[0]
+    assert "tcp_connect" in gateway
+    assert "tls_handshake" not in gateway
+
+
+def test_many_sorts_of_failure_are_cut_short(report: Report) -> None:
+    sort = FailureFigures("core2", Phase.PUBLISH, "not_authorized", 1, None, Example("00001", 1.0, "refused"))
+    text = text_of(replace(report, failures=(sort,) * (FAILURES_SHOWN + 3)))
+    assert text.count("not_authorized") == FAILURES_SHOWN
+    assert "and 3 more sorts, in report.json" in text
+
+
+def test_a_single_fleet_is_not_repeated_before_each_phase(report: Report) -> None:
+    text = text_of(replace(report, fleets=report.fleets[:1], failures=report.failures))
+    assert "2  tls_handshake  unknown_ca" in text
+
+
+def test_markup_in_names_is_text(report: Report) -> None:
+    assert "[bold]loud[/bold]" in text_of(replace(report, title="[bold]loud[/bold]"))
+
+
+def test_the_generator_says_how_it_fared(report: Report) -> None:
+    text = " ".join(text_of(report).split())
+    assert "CPU 25% of one core, 25% at its busiest; memory 64 MiB" in text
+    assert "lag p50 0.40 ms, p99 0.40 ms (limit 100 ms), max 0.40 ms" in text
+
+
+def test_several_shards_are_mentioned(report: Report) -> None:
+    text = text_of(replace(report, generator=replace(report.generator, shards=4)))
+    assert "4 shards" in text
+
+
+def test_a_run_that_does_not_count_says_so_first(tmp_path: Path) -> None:
+    text = text_of(play(tmp_path, lag=250 * MILLISECOND).close(RunStatus.COMPLETE))
+    assert "This run does not count. The generator was the limit" in text
+    assert "started 250 ms late" in " ".join(text.split())
+
+
+def test_an_empty_run_is_still_a_report(report: Report) -> None:
+    generator = replace(report.generator, lag=None)
+    bare = replace(report, thresholds=(), fleets=(), stages=(), failures=(), generator=generator)
+    text = text_of(bare)
+    assert "no devices, against mosquitto" in text
+    assert "lag" not in text
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "words"),
+    [
+        (1, "0.00"),
+        (4, "0.00"),
+        (5_123, "5.12"),
+        (9_994, "9.99"),
+        (9_996, "10.0"),
+        (99_960, "100"),
+        (12_345_678, "12,346"),
+    ],
+)
+def test_milliseconds_have_three_digits(report: Report, microseconds: int, words: str) -> None:
+    assert report.generator.lag is not None
+    lag = replace(report.generator.lag, max=microseconds)
+    assert f"max {words} ms" in text_of(replace(report, generator=replace(report.generator, lag=lag)))
