@@ -21,7 +21,7 @@ from simulator.mqtt.blocked import (
 )
 from simulator.mqtt.events import Acknowledged, Event, Lost, PublishRefused
 from simulator.mqtt.reasons import Reason, reason_name
-from simulator.mqtt.wire import check_topic, length, quality, text, u16
+from simulator.mqtt.wire import check_topic, length, text, u16
 
 if TYPE_CHECKING:
     from simulator.mqtt.packets import ConnAck, PubAck, PubComp, PubRec
@@ -72,7 +72,7 @@ class Sender:
         self._backlog: list[int] | None = None
         self._identifier = 0
         self._limits: ConnAck | None = None
-        self._topic = ""
+        self._topic: str | None = None
         self._topic_field = b""
 
     @property
@@ -97,21 +97,20 @@ class Sender:
         ``token`` comes back in ``Acknowledged``, ``PublishRefused`` or ``Lost``. CannotSendError says why the
         message cannot go now; ValueError is for a topic, QoS or size that MQTT does not know.
         """
-        # A load test spends its time here, so what is rare is a method of its own.
+        # A load test spends its time here, at QoS 1, so what is rare is a method of its own.
         if topic != self._topic:
             self._use_topic(topic)
         if not qos:
-            self._out.append(
-                self._publish_bytes(PUBLISH | retain, self._topic_field + self._properties, payload)
-            )
+            self._out.append(self._bytes(PUBLISH | retain, self._topic_field + self._properties, payload))
             return None
+        answer = PUBACK if qos == 1 else _exactly_once(qos)
         identifier = self._identifier + 1
         if len(self._sent) >= self.window or identifier in self._sent or self._requests:
             identifier = self._publish_identifier()
         variable = self._topic_field + identifier.to_bytes(2, "big") + self._properties
-        data = self._publish_bytes(PUBLISH | quality(qos) << 1 | retain, variable, payload)
+        data = self._bytes(PUBLISH | qos << 1 | retain, variable, payload)
         self._identifier = identifier % IDENTIFIERS
-        self._sent[identifier] = (PUBACK if qos == 1 else PUBREC, data, token)
+        self._sent[identifier] = (answer, data, token)
         self._out.append(data)
         return identifier
 
@@ -120,7 +119,7 @@ class Sender:
         self._topic_field = text(check_topic(topic))
         self._topic = topic
 
-    def _publish_bytes(self, first: int, variable: bytes, payload: bytes) -> bytes:
+    def _bytes(self, first: int, variable: bytes, payload: bytes) -> bytes:
         if not self.window:
             raise self._blocked()
         size = len(variable) + len(payload)
@@ -176,7 +175,9 @@ class Sender:
         if entry is None:
             # MQTT 5.0, 4.3.3: answered all the same, or the server could never forget it.
             self._acknowledge(PUBREL, identifier, Reason.PACKET_IDENTIFIER_NOT_FOUND)
-        elif packet.code >= _FAILURE and entry[0] == PUBREC:  # MQTT-4.3.3-4: no PUBREL follows
+        elif entry[0] == PUBCOMP:  # asked again
+            self._out.append(entry[1])
+        elif packet.code >= _FAILURE:  # MQTT-4.3.3-4: no PUBREL follows
             self._settle(packet, entry, events)
         else:
             # To the end: PUBRELs are sent again in the order in which their PUBRECs came (MQTT-4.6.0-4).
@@ -232,6 +233,12 @@ class Sender:
         self._sent.clear()
         self._backlog = None
         return lost
+
+
+def _exactly_once(qos: int) -> int:
+    if qos != 2:
+        raise ValueError(f"there is no QoS {qos}")  # MQTT-3.3.1-4
+    return PUBREC
 
 
 def _duplicate(data: bytes) -> bytes:
