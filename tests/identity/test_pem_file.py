@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, x25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa, x25519
 
 from simulator.errors import FleetError
 from simulator.identity import pem
@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def pem_of(
-    key: ec.EllipticCurvePrivateKey | dsa.DSAPrivateKey | x25519.X25519PrivateKey,
+    key: ec.EllipticCurvePrivateKey | dsa.DSAPrivateKey | rsa.RSAPrivateKey | x25519.X25519PrivateKey,
     form: serialization.PrivateFormat = serialization.PrivateFormat.PKCS8,
     protection: serialization.KeySerializationEncryption = NO_PASSWORD,
 ) -> bytes:
@@ -99,6 +99,16 @@ def test_a_file_that_is_not_what_it_should_be(path: Path, content: bytes, why: s
         read(path)
     assert str(path) in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_an_rsa_key_whose_numbers_do_not_fit(path: Path) -> None:
+    good, other = (rsa.generate_private_key(65537, 2048).private_numbers() for _ in range(2))
+    mixed = rsa.RSAPrivateNumbers(
+        good.p, good.q, other.d, other.dmp1, good.dmq1, good.iqmp, good.public_numbers
+    )
+    path.write_bytes(pem_of(mixed.private_key(unsafe_skip_rsa_key_validation=True)))
+    with pytest.raises(FleetError, match=r"the private key in .*core2-00001\.pem is damaged"):
+        read(path)
 
 
 def test_a_certificate_cut_short(path: Path, authority: Authority) -> None:
