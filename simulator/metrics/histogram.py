@@ -31,6 +31,9 @@ _HALF_BITS = _BITS - 1
 _TOP_SHIFT = 21
 _TOP = (_TOP_SHIFT << _HALF_BITS) + _LINEAR - 1
 
+# All encoding goes through one histogram of the library: to make one takes longer than to encode with it.
+_SCRATCH = HdrHistogram(_LOWEST, _HIGHEST, _DIGITS)
+
 LIMIT = (_LINEAR - 1) << _TOP_SHIFT
 """Microseconds (71 minutes) from which on values are not told apart; they are counted in ``overflow``."""
 
@@ -112,12 +115,15 @@ class Histogram:
 
     def encode(self) -> str:
         """Return the counts in HdrHistogram's compressed V2 format, in base64."""
-        whole = HdrHistogram(_LOWEST, _HIGHEST, _DIGITS)
+        counts = _SCRATCH.counts
         for index, count in self._counts.items():
-            whole.counts[index] = count
-        whole.total_count = self.count
-        whole.max_value = self._max
-        return str(whole.encode(), "ascii")
+            counts[index] = count
+        _SCRATCH.total_count, _SCRATCH.max_value = self.count, self._max
+        try:
+            return str(_SCRATCH.encode(), "ascii")
+        finally:
+            for index in self._counts:
+                counts[index] = 0
 
     @classmethod
     def decode(cls, text: str, *, exact_max: int | None = None) -> Histogram:

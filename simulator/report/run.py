@@ -44,7 +44,7 @@ class Run:
     started: datetime
     """Time of day in UTC."""
     broker: str
-    """In words: ``embedded``, ``mosquitto 2.0.11``, ``external``."""
+    """In words, with its version and address."""
     endpoints: tuple[str, ...] = ()
     fleets: dict[str, int] = field(default_factory=dict)
     """Devices of each fleet."""

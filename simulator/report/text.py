@@ -74,13 +74,12 @@ def _parts(report: Report) -> Iterator[RenderableType]:
 
 
 def _title(report: Report) -> Text:
-    against = (
-        f"{report.broker} broker at {', '.join(report.endpoints)}" if report.endpoints else report.broker
-    )
     devices = ", ".join(f"{fleet.devices:,} {fleet.fleet}" for fleet in report.fleets)
-    about = f"{report.scenario}, seed {report.seed}: {devices or 'no devices'} against {against}"
-    when = f"{report.started:%Y-%m-%d %H:%M:%S} UTC, {report.seconds:.1f} s"
-    return Text.assemble((report.title, "bold"), "\n", (f"{about}\n{when}", _QUIET))
+    about = (
+        f"{report.scenario}, seed {report.seed}, {report.started:%Y-%m-%d %H:%M:%S} UTC, {report.seconds:.1f} s",
+        f"{devices or 'no devices'}, against {report.broker}",
+    )
+    return Text.assemble((report.title, "bold"), *((f"\n{line}", _QUIET) for line in about))
 
 
 def _conclusion(report: Report) -> Text:

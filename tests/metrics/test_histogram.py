@@ -70,6 +70,12 @@ def test_encoding_and_decoding_change_nothing(values: list[int]) -> None:
     assert contents(Histogram.decode(histogram.encode(), exact_max=histogram.max)) == contents(histogram)
 
 
+def test_encodings_do_not_leak_into_each_other() -> None:
+    first = histogram_of([1, 1_000_000]).encode()
+    assert histogram_of([5]).encode() != first
+    assert histogram_of([1, 1_000_000]).encode() == first
+
+
 @given(batches)
 def test_decoding_without_the_exact_maximum_rounds_it_up_to_its_bucket(values: list[int]) -> None:
     histogram = histogram_of(values)
