@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Self
 
 from simulator.errors import BrokerUnreachableError, RunFolderError
 from simulator.report import histogram_log, interval
@@ -27,6 +27,7 @@ from simulator.report.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from io import FileIO
     from pathlib import Path
 
     from simulator.metrics.sample import Failure
@@ -132,19 +133,21 @@ class RunFolder:
         return report
 
 
-def _open(path: Path) -> TextIO:
+def _open(path: Path) -> FileIO:
     try:
-        return path.open("a", encoding="utf-8")
+        return path.open("ab", buffering=0)
     except OSError as error:
         raise RunFolderError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _append(file: TextIO, lines: Iterable[str]) -> None:
+def _append(file: FileIO, lines: Iterable[str]) -> None:
+    """Write ``lines`` without a buffer: on a full disk, a buffer would fail once more when it is closed."""
+    rest = "".join(lines).encode()
     try:
-        file.writelines(lines)
-        file.flush()
+        while rest:
+            rest = rest[file.write(rest) :]
     except OSError as error:
-        raise RunFolderError(f"cannot write {file.name}: {error.strerror}") from error
+        raise RunFolderError(f"cannot write {file.name!s}: {error.strerror}") from error
 
 
 def _save(path: Path, text: str) -> None:

@@ -75,8 +75,9 @@ def _parts(report: Report) -> Iterator[RenderableType]:
 
 def _title(report: Report) -> Text:
     devices = ", ".join(f"{fleet.devices:,} {fleet.fleet}" for fleet in report.fleets)
+    when = f"{report.started:%Y-%m-%d %H:%M:%S} UTC"
     about = (
-        f"{report.scenario}, seed {report.seed}, {report.started:%Y-%m-%d %H:%M:%S} UTC, {report.seconds:.1f} s",
+        f"{report.scenario}, seed {report.seed}, {when}, {report.seconds:.1f} s",
         f"{devices or 'no devices'}, against {report.broker}",
     )
     return Text.assemble((report.title, "bold"), *((f"\n{line}", _QUIET) for line in about))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -21,8 +21,8 @@ from simulator.report.saved import read
 from simulator.report.summary import summarize
 from tests.report.example import RUN, SCENARIO, play
 
-if TYPE_CHECKING:
-    from pathlib import Path
+FULL = Path("/dev/full")
+"""A file to which nothing can be written, for want of space."""
 
 
 def failure(number: int, outcome: str = "timeout") -> Failure:
@@ -79,6 +79,20 @@ def test_a_folder_that_vanishes_is_named_when_the_report_is_saved(tmp_path: Path
     (tmp_path / "run").rename(tmp_path / "elsewhere")
     with pytest.raises(RunFolderError, match=r"cannot write .*run\.json"):
         folder.close(RunStatus.COMPLETE)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FAILURES", "missing/failures.jsonl")
+    with pytest.raises(RunFolderError, match=r"cannot write .*missing/failures\.jsonl: No such file"):
+        RunFolder.create(tmp_path / "run", RUN, SCENARIO)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "full").symlink_to(FULL)
+    monkeypatch.setattr(files, "HISTOGRAMS", "../full")
+    with pytest.raises(RunFolderError, match=r"cannot write .*full: No space left on device"):
+        RunFolder.create(tmp_path / "run", RUN, SCENARIO)
 
 
 def test_the_log_is_read_by_the_librarys_own_reader(tmp_path: Path) -> None:
