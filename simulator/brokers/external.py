@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from cryptography import x509
@@ -96,9 +99,13 @@ async def _refusal(endpoint: Endpoint) -> str | None:
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
     except TimeoutError:
         return f"no answer within {_CONNECT_SECONDS:.0f} s"
+    except socket.gaierror as error:
+        return error.strerror
     except OSError as error:
-        return error.strerror or str(error)
-    writer.transport.abort()
+        return os.strerror(error.errno) if error.errno else str(error)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
     return None
 
 

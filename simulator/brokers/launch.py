@@ -34,7 +34,7 @@ def open_broker(
         case BrokerKind.MOSQUITTO:
             return MosquittoBroker(client_trust, host=settings.host, port=settings.port)
         case BrokerKind.EXTERNAL:
-            paths = [(folder or Path()) / path for path in settings.trust]
+            paths = [(folder or Path()) / Path(path).expanduser() for path in settings.trust]
             return ExternalBroker(
                 settings.endpoints, trust=read_trust(paths), server_name=settings.server_name
             )

@@ -17,11 +17,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import NoReturn
 
 __all__ = ["main", "raise_open_files_limit"]
 
 _GRACE_SECONDS = 4.0
+_AGAIN_SECONDS = 0.2
 
 
 def raise_open_files_limit() -> None:
@@ -36,11 +38,13 @@ def _leave(*_: object) -> NoReturn:
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:
-    program.terminate()
-    try:
-        program.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        program.kill()
+    """Tell ``program`` to end, more than once: mosquitto forgets a SIGTERM that comes as it gets ready."""
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while program.poll() is None and time.monotonic() < deadline:
+        program.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(_AGAIN_SECONDS)
+    program.kill()
 
 
 def _end_with_input(program: subprocess.Popen[bytes]) -> None:

@@ -115,8 +115,8 @@ class Child(asyncio.SubprocessProtocol):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._drained.wait()
 
-    async def stop(self) -> None:
-        """End the child: by the end of its input, after a bound with SIGKILL for its whole process group."""
+    async def stop(self, seconds: float = _STOP_SECONDS) -> None:
+        """End the child by the end of its input, after ``seconds`` with SIGKILL for its process group."""
         self.stopping = True
         transport = self._running_transport()
         stdin = transport.get_pipe_transport(0)
@@ -124,7 +124,7 @@ class Child(asyncio.SubprocessProtocol):
             stdin.close()
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
+                async with asyncio.timeout(seconds):
                     await self._exited.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):

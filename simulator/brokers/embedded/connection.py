@@ -29,7 +29,9 @@ _UNREAD_BY_PEER = 16 * 1024 * 1024
 class Connection(asyncio.Protocol, ReaderAdapter, WriterAdapter):
     """A connection whose TLS handshake is done; ``arrived`` is called with it once."""
 
-    def __init__(self, arrived: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, arrived: Callable[[Connection], None], *, connect_seconds: float = _CONNECT_SECONDS
+    ) -> None:
         self._arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
@@ -37,7 +39,7 @@ class Connection(asyncio.Protocol, ReaderAdapter, WriterAdapter):
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._heard = self._loop.time()
-        self._patience = _CONNECT_SECONDS
+        self._patience = connect_seconds
         self._timer: asyncio.TimerHandle | None = None
 
     # What the event loop calls.
@@ -61,7 +63,12 @@ class Connection(asyncio.Protocol, ReaderAdapter, WriterAdapter):
         """Let what was received be read, then end."""
         self._end()
 
-    # What the reception calls.
+    # What the reception and the broker call.
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the stream has ended and all of it has been read."""
+        return self._ended and not self._buffer
 
     async def connect_packet(self) -> Connect | None:
         """Return the peer's CONNECT, put back for amqtt to read; None where the peer sends anything else."""
@@ -90,6 +97,7 @@ class Connection(asyncio.Protocol, ReaderAdapter, WriterAdapter):
         while not self._ended and (n < 0 or len(buffer) < n):
             await self._more()
         if len(buffer) < n:
+            await asyncio.sleep(0)  # amqtt drops what it has not begun to handle when the stream ends
             raise asyncio.IncompleteReadError(bytes(buffer), n)
         if n < 0:
             n = len(buffer)

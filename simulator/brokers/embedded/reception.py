@@ -57,8 +57,15 @@ class Reception:
         try:
             if holder is not None:
                 holder.shut()
-                await asyncio.wait([self._tasks[holder]], timeout=_TAKE_OVER_SECONDS)
+                await self._end(self._tasks[holder])
             await self._serve(connection)
         finally:
             if self._holders[client_id] is connection:
                 del self._holders[client_id]
+
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        """Return when ``task`` has ended: by itself, for its connection is closed, or else cancelled."""
+        _, late = await asyncio.wait([task], timeout=_TAKE_OVER_SECONDS)
+        if late:
+            task.cancel()
+            await asyncio.wait([task])

@@ -1,0 +1,47 @@
+"""A fleet of two, and each of the brokers that this package starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator.brokers.embedded import EmbeddedBroker
+from simulator.brokers.mosquitto import MosquittoBroker
+from simulator.identity.authority import Authority
+from simulator.scenario.kinds import BrokerKind
+from tests.brokers.wire import Papers
+from tests.support.tools import require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.brokers.managed import ManagedBroker
+
+KINDS = (BrokerKind.EMBEDDED, BrokerKind.MOSQUITTO)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    return Authority.create("Fleet")
+
+
+@pytest.fixture(scope="session")
+def papers(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    return Papers.issue(authority, "device-00001", tmp_path_factory.mktemp("fleet"))
+
+
+@pytest.fixture(scope="session")
+def forged(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    """Papers of the same device name from an authority that the broker does not know."""
+    return Papers.issue(Authority.create("Fleet"), "device-00001", tmp_path_factory.mktemp("forged"))
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def make(request: pytest.FixtureRequest) -> Callable[..., ManagedBroker]:
+    """Return the class of a broker that this package starts."""
+    kind: BrokerKind = request.param
+    if kind is BrokerKind.MOSQUITTO:
+        require("mosquitto")
+        return MosquittoBroker
+    return EmbeddedBroker
