@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
 
-__all__ = ["arrivals", "burst", "constant", "length", "poisson", "ramp"]
+__all__ = ["arrivals", "burst", "constant", "poisson", "ramp"]
 
 
 def constant(rate: float) -> Iterator[int]:
@@ -49,7 +49,7 @@ def ramp(start: float, end: float, over: int) -> Iterator[int]:
 
 
 def poisson(rate: float, source: Random) -> Iterator[int]:
-    """Yield arrivals that come independently of each other, ``rate`` a second on average: exponential gaps."""
+    """Yield arrivals independent of each other, ``rate`` a second on average: the gaps are exponential."""
     due = 0.0
     while True:
         due += source.expovariate(rate)
@@ -67,7 +67,7 @@ def burst(rate: float, size: int) -> Iterator[int]:
 def arrivals(
     kind: ArrivalKind, rate: float, source: Random, *, start: float = 0.0, over: int = 0, size: int = 1
 ) -> Iterator[int]:
-    """Return the process that a scenario names; ``start`` and ``over`` (ns) belong to a ramp, ``size`` to a burst."""
+    """Return the process a scenario names; a ramp has ``start`` and ``over`` (ns), a burst has ``size``."""
     if kind is ArrivalKind.CONSTANT:
         return constant(rate)
     if kind is ArrivalKind.RAMP:
@@ -75,9 +75,3 @@ def arrivals(
     if kind is ArrivalKind.POISSON:
         return poisson(rate, source)
     return burst(rate, size)
-
-
-def length(kind: ArrivalKind, count: int, rate: float, *, start: float = 0.0) -> int:
-    """Return how long ``count`` arrivals take on average, in nanoseconds: how long their stage lasts by itself."""
-    average = (start + rate) / 2 if kind is ArrivalKind.RAMP else rate
-    return round(count * SECOND / average)

@@ -1,4 +1,4 @@
-"""Time as this package keeps it: monotonic nanoseconds for measuring, wall clock only for people and files."""
+"""Time as this package keeps it: monotonic nanoseconds to measure, the wall clock for people and files."""
 
 from __future__ import annotations
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from simulator.clock import SECOND, now
 from simulator.devices.context import FleetContext, Gate, Target
-from simulator.devices.device import DeviceState
 from simulator.devices.virtual import VirtualDevice
 from simulator.link.address import resolve
 from simulator.link.tls import TlsClient, TlsSettings
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
     from simulator.devices.device import Device
     from simulator.identity.credential import Credential
+    from simulator.link.address import Address
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.scenario.kinds import Endpoint
@@ -40,14 +39,14 @@ __all__ = ["Shard", "ShardPlan"]
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """All that a shard has to be told. ``members`` holds each fleet's devices in order: name and credential."""
+    """All that a shard has to be told; ``members`` are the devices of a fleet in order, with credentials."""
 
     scenario: Scenario
     members: dict[str, list[tuple[str, Credential]]]
     endpoints: tuple[Endpoint, ...]
     trust: tuple[bytes, ...]
     server_name: str | None
-    part: Part = Part()
+    part: Part = field(default_factory=Part)
 
 
 class Shard:
@@ -58,29 +57,33 @@ class Shard:
     ) -> None:
         self._plan = plan
         self._emit = emit
-        self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._pacer = Pacer(self._loop)
+        self._recorder = Recorder(shard=plan.part.index, origin=0, on_failure=on_failure)
         self._contexts: dict[str, FleetContext] = {}
         self._devices: dict[str, dict[int, Device]] = {}
-        self._targets: dict[str, tuple[Target, ...]] = {}
-        self._stopped = False
+        self._group: asyncio.TaskGroup | None = None
         self._boundary = asyncio.Event()
         self._settled = asyncio.Event()
+        self._stopped = False
+        self._bug: BaseException | None = None
         self._process = psutil.Process()
         self._cpu = 0
 
     async def prepare(self) -> None:
-        """Resolve names and check TLS settings; raises BrokerUnreachableError or UsageError before any load."""
+        """Resolve names, check TLS settings and make the devices.
+
+        Raises BrokerUnreachableError or UsageError, before there is any load.
+        """
         addresses = [await resolve(endpoint, self._loop) for endpoint in self._plan.endpoints]
+        gate = Gate(max(1, self._plan.scenario.limits.connecting // self._plan.part.count))
         for name, fleet in self._plan.scenario.fleets.items():
-            targets = []
-            for address in addresses:
-                host = fleet.server_name or self._plan.server_name or address.host
-                tls = TlsClient(tls_settings(fleet, self._plan.trust), host)
-                tls.check()
-                targets.append(Target(address, tls))
-            self._targets[name] = tuple(targets)
+            context = self._contexts[name] = self._context(name, fleet, self._targets(fleet, addresses), gate)
+            self._devices[name] = {
+                index: VirtualDevice(device, index, credential, context)
+                for index, (device, credential) in enumerate(self._plan.members[name])
+                if self._plan.part.owns(index)
+            }
 
     def stop(self) -> None:
         """End the run early, in an orderly way: what was begun may finish, and every device says goodbye."""
@@ -88,60 +91,68 @@ class Shard:
         self._boundary.set()
 
     async def run(self, start: int) -> None:
-        """Run all stages from ``start`` (ns of the monotonic clock), then take every device off the broker."""
-        recorder = Recorder(shard=self._plan.part.index, origin=start, on_failure=self._on_failure)
+        """Run all stages from ``start`` (ns of the monotonic clock), then take every device off the broker.
+
+        Whatever fails inside a callback, where no outcome covers it, is a bug: it ends the run and is raised.
+        """
+        self._recorder.origin = start
         self._cpu = time.process_time_ns()
-        async with asyncio.TaskGroup() as group:
-
-            def spawn(attempt: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
-                return group.create_task(attempt, name=name)
-
-            self._assemble(recorder, spawn, start)
-            self._pacer.at(start + SECOND, partial(self._tick, recorder))
-            for stage in timetable(self._plan.scenario):
-                if self._stopped:
-                    break
-                await self._run_stage(stage, start, recorder)
-            await self._finish(recorder)
+        self._loop.set_exception_handler(self._on_bug)
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._pacer.at(start + SECOND, self._tick)
+                for stage in timetable(self._plan.scenario):
+                    if self._stopped:
+                        break
+                    await self._run_stage(stage, start)
+                await self._finish()
+        finally:
             self._pacer.stop()
+            self._loop.set_exception_handler(None)
+        if self._bug is not None:
+            raise self._bug
 
-    def _assemble(
-        self,
-        recorder: Recorder,
-        spawn: Callable[[Coroutine[object, object, None], str], asyncio.Task[None]],
-        start: int,
-    ) -> None:
-        scenario, part = self._plan.scenario, self._plan.part
-        gate = Gate(max(1, scenario.limits.connecting // part.count))
-        wall_offset = time.time_ns() - now()
-        for name, fleet in scenario.fleets.items():
-            context = self._contexts[name] = FleetContext(
-                name,
-                fleet,
-                targets=self._targets[name],
-                loop=self._loop,
-                pacer=self._pacer,
-                recorder=recorder,
-                gate=gate,
-                spawn=spawn,
-                on_idle=self._check_settled,
-                seed=scenario.seed,
-                wall_offset=wall_offset,
-            )
-            self._devices[name] = {
-                index: VirtualDevice(device, index, credential, context)
-                for index, (device, credential) in enumerate(self._plan.members[name])
-                if part.owns(index)
-            }
+    def _targets(self, fleet: Fleet, addresses: list[Address]) -> tuple[Target, ...]:
+        settings = tls_settings(fleet, self._plan.trust)
+        targets = []
+        for address in addresses:
+            tls = TlsClient(settings, fleet.server_name or self._plan.server_name or address.host)
+            tls.check()
+            targets.append(Target(address, tls))
+        return tuple(targets)
 
-    async def _run_stage(self, stage: StageTimes, start: int, recorder: Recorder) -> None:
-        recorder.stage = stage.name
+    def _context(self, name: str, fleet: Fleet, targets: tuple[Target, ...], gate: Gate) -> FleetContext:
+        return FleetContext(
+            name,
+            fleet,
+            targets=targets,
+            loop=self._loop,
+            pacer=self._pacer,
+            recorder=self._recorder,
+            gate=gate,
+            spawn=self._spawn,
+            on_idle=self._check_settled,
+            seed=self._plan.scenario.seed,
+            wall_offset=time.time_ns() - now(),
+        )
+
+    def _spawn(self, attempt: Coroutine[object, object, None], name: str) -> None:
+        if self._group is None:
+            raise RuntimeError("a device may connect only while the shard runs")
+        self._group.create_task(attempt, name=name)
+
+    def _on_bug(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._bug = self._bug or context.get("exception") or RuntimeError(context["message"])
+        self.stop()
+
+    async def _run_stage(self, stage: StageTimes, start: int) -> None:
+        self._recorder.stage = stage.name
         for action in stage.actions:
             self._schedule(action, start)
         self._boundary.clear()
         self._pacer.at(start + stage.end, lambda _: self._boundary.set())
         await self._boundary.wait()
-        self._snapshot(recorder)
+        self._snapshot()
 
     def _schedule(self, action: Action, start: int) -> None:
         """Let the pacer walk along an action's calls; the walk holds one place in its queue."""
@@ -166,7 +177,7 @@ class Shard:
 
         self._pacer.at(start + following.at, walk)
 
-    async def _finish(self, recorder: Recorder) -> None:
+    async def _finish(self) -> None:
         for context in self._contexts.values():
             context.finishing = True
         for devices in self._devices.values():
@@ -182,29 +193,24 @@ class Shard:
             for devices in self._devices.values():
                 for device in devices.values():
                     device.abandon()
-        self._snapshot(recorder)
+        self._snapshot()
 
     def _check_settled(self) -> None:
-        contexts = self._contexts.values()
-        if all(
-            context.finishing and context.population.total() == context.population[DeviceState.IDLE]
-            for context in contexts
-        ):
+        if all(context.settled for context in self._contexts.values()):
             self._settled.set()
 
-    def _tick(self, recorder: Recorder, due: int) -> int:
-        self._snapshot(recorder)
+    def _tick(self, due: int) -> int:
+        self._snapshot()
         return due + SECOND
 
-    def _snapshot(self, recorder: Recorder) -> None:
+    def _snapshot(self) -> None:
         cpu = time.process_time_ns()
         states = {
             name: {str(state): number for state, number in context.population.items()}
             for name, context in self._contexts.items()
         }
-        self._emit(
-            recorder.snapshot(now(), devices=states, cpu=cpu - self._cpu, rss=self._process.memory_info().rss)
-        )
+        rss = self._process.memory_info().rss
+        self._emit(self._recorder.snapshot(now(), devices=states, cpu=cpu - self._cpu, rss=rss))
         self._cpu = cpu
 
 

@@ -41,7 +41,8 @@ class Verb(StrEnum):
     PUBLISH = "publish"
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Part:
     """Which part of the whole load: the index-th of count."""
 
     index: int = 0
@@ -52,8 +53,7 @@ class Part(NamedTuple):
         return device % self.count == self.index
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One device, by its index in its fleet, is asked at one time."""
 
     at: int
@@ -192,7 +192,7 @@ class _Layout:
         return tuple(self._at + offset for offset in islice(process, number))
 
     def _times_within(self, within: int, number: int, kind: ArrivalKind, seed: str) -> tuple[int, ...]:
-        """Lay all out within a time: evenly, or as a Poisson process does that is known to have so many arrivals."""
+        """Lay all out within a time: evenly, or like a Poisson process of which the number is known."""
         if kind is ArrivalKind.POISSON:
             source = Random(seed)
             return tuple(sorted(self._at + round(source.random() * within) for _ in range(number)))

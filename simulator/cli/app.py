@@ -18,8 +18,8 @@ from simulator.errors import ScenarioError, SimulatorError
 __all__ = ["app", "main"]
 
 EPILOG = (
-    "Exit codes: 0 all thresholds met · 1 a threshold broken · 2 wrong usage or configuration · 3 the run does not "
-    "count · 4 broker not reached · 130 interrupted"
+    "Exit codes: 0 all thresholds met · 1 a threshold broken · 2 wrong usage or configuration · "
+    "3 the run does not count · 4 broker not reached · 130 interrupted"
 )
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ app.add_typer(fleet.app, name="fleet")
 app.add_typer(broker.app, name="broker")
 
 
-def show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+def show_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
         typer.echo(f"simulator {simulator.__version__}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import Annotated
+import asyncio
+import signal
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvloop
@@ -15,27 +16,37 @@ from simulator.report.progress import ProgressView
 from simulator.report.text import render
 from simulator.scenario.loader import load
 
+if TYPE_CHECKING:
+    from simulator.report.figures import Report
+
 __all__ = ["run"]
 
 
 def run(
     scenario: Annotated[
-        str, typer.Argument(help="A scenario file, or the name of one that ships (see: simulator scenarios).")
+        str,
+        typer.Argument(
+            help="A scenario file, or the name of one that ships (see: simulator scenarios).",
+            show_default=False,
+        ),
     ],
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change one value, e.g. fleet.core2.devices=2000. Repeatable."
+            "--set", metavar="KEY=VALUE", help="Change a value: fleet.core2.devices=2000. Repeatable."
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of everything random, instead of the scenario's.")
+        int | None, typer.Option(help="Seed of everything random.", show_default="the scenario's")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the results; by default runs/<time>-<scenario>.")
+        Path | None, typer.Option(help="Folder for the results.", show_default="runs/<time>-<scenario>")
     ] = None,
     broker: Annotated[
-        str | None, typer.Option(help="embedded, mosquitto, or host:port of a broker that runs already.")
+        str | None,
+        typer.Option(
+            help="embedded, mosquitto, or host:port of one that runs already.", show_default="the scenario's"
+        ),
     ] = None,
 ) -> None:
     """Run a scenario and report latency and failures."""
@@ -43,10 +54,36 @@ def run(
     view = ProgressView()
     coordinator = Coordinator(loaded, out, view)
     try:
-        report = uvloop.run(coordinator.run())
+        report = uvloop.run(until_interrupted(coordinator))
     finally:
         view.close()
-    Console().print(render(report))
-    sys.stdout.flush()
-    typer.echo(f"\nSaved in {coordinator.path}/  (again: simulator report {coordinator.path})")
+    Console(highlight=False).print(render(report))
+    if coordinator.trouble:
+        typer.echo(f"\nNot saved: {coordinator.trouble}", err=True)
+    else:
+        typer.echo(f"\nSaved in {coordinator.path}; to see it again: simulator report {coordinator.path}")
     raise typer.Exit(report.exit_code)
+
+
+async def until_interrupted(coordinator: Coordinator) -> Report:
+    """Run until the end, or until Ctrl-C: once ends the run in an orderly way, twice ends it at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    presses = 0
+
+    def interrupt() -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            coordinator.stop()
+        elif task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, interrupt)
+    try:
+        return await coordinator.run()
+    except asyncio.CancelledError:
+        raise typer.Exit(130) from None
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.clock import SECOND
 from simulator.devices.device import DeviceState
-from simulator.devices.telemetry import payload_of
+from simulator.devices.telemetry import core2, payload_of
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.mqtt.options import SessionOptions
@@ -66,7 +66,7 @@ class FleetContext:
         pacer: Pacer,
         recorder: Recorder,
         gate: Gate,
-        spawn: Callable[[Coroutine[object, object, None], str], asyncio.Task[None]],
+        spawn: Callable[[Coroutine[object, object, None], str], None],
         on_idle: Callable[[], None],
         seed: int,
         wall_offset: int,
@@ -85,7 +85,14 @@ class FleetContext:
         self.seed = seed
         self.wall_offset = wall_offset
         """Add this to a due time to get nanoseconds since 1970 UTC."""
-        self.payload = payload_of(fleet.telemetry, name) if fleet.telemetry else None
+        telemetry = fleet.telemetry
+        self.topic = telemetry.topic if telemetry else ""
+        self.qos = telemetry.qos if telemetry else 0
+        self.retain = telemetry.retain if telemetry else False
+        self.payload = payload_of(telemetry, name) if telemetry else core2
+        self.every = telemetry.every if telemetry else 0
+        """Nanoseconds between two messages of a device; 0 where it has no telemetry."""
+        self.jitter = round(telemetry.jitter * telemetry.every) if telemetry else 0
         self.population: Counter[DeviceState] = Counter()
         self.finishing = False
         self.tend_every = min(fleet.ack_timeout, fleet.keepalive or fleet.ack_timeout) // 2
@@ -97,6 +104,18 @@ class FleetContext:
         self.connect_ok = recorder.series(name, Phase.CONNECT).ok.append
         self.subscribe_ok = recorder.series(name, Phase.SUBSCRIBE).ok.append
         self.publish_ok = recorder.series(name, Phase.PUBLISH).ok.append
+
+    def moved(self, before: DeviceState, after: DeviceState) -> None:
+        """Learn that a device went from one state to another."""
+        self.population[before] -= 1
+        self.population[after] += 1
+        if self.finishing and after is DeviceState.IDLE:
+            self.on_idle()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the run is ending and every device has gone."""
+        return self.finishing and self.population[DeviceState.IDLE] == self.population.total()
 
 
 def options_of(fleet: Fleet) -> SessionOptions:

@@ -1,5 +1,4 @@
-"""Repeatable noise without state: the same seed and number give the same bits, on any machine and in any
-order.
+"""Repeatable noise without state: the same seed and number give the same bits, anywhere and in any order.
 
 A generator object for each of thousands of devices would cost 2.5 KiB each and tie results to the order of
 calls. This is the finaliser of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number

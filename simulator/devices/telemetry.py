@@ -23,7 +23,7 @@ __all__ = ["Payload", "core2", "fixed", "payload_of", "template"]
 class Payload(Protocol):
     """Makes the payload of one message."""
 
-    def __call__(self, device: str, seed: int, counter: int, due: int) -> bytes:
+    def __call__(self, device: str, seed: int, counter: int, due: int, /) -> bytes:
         """Return the payload; ``seed`` is the device's own, ``due`` is in ns since 1970 UTC."""
 
 
@@ -39,8 +39,7 @@ def payload_of(telemetry: Telemetry, fleet: str) -> Payload:
 
 
 def core2(device: str, seed: int, counter: int, due: int) -> bytes:
-    """Return what a resting M5Stack Core2 would report: plausible values, and the same ones for the same
-    seed.
+    """Return what a resting M5Stack Core2 would report: plausible, and the same for the same seed.
 
     Gravity on z with the noise of an MPU6886; a temperature that drifts by a few degrees an hour at one
     message a second; a quiet room with a loud moment now and then; a battery that loses a percent every ten
@@ -68,7 +67,7 @@ def fixed(size: int) -> Payload:
     """
     filling = "." * size
 
-    def payload(device: str, seed: int, counter: int, due: int) -> bytes:
+    def payload(device: str, _: int, counter: int, due: int) -> bytes:
         head = f'{{"device":"{device}","n":{counter},"due":{due},"fill":"'
         return (
             f'{head}{filling[: size - len(head) - 2]}"}}'.encode()
@@ -83,10 +82,10 @@ PLACEHOLDER = re.compile(r"\{(device|fleet|counter|due)\}")
 
 
 def template(text: str, fleet: str) -> Payload:
-    """Return a model that fills ``{device}``, ``{fleet}``, ``{counter}`` and ``{due}`` into the user's own text."""
+    """Return a model that fills ``{device}``, ``{fleet}``, ``{counter}`` and ``{due}`` into a text."""
     pieces = PLACEHOLDER.split(text)
 
-    def payload(device: str, seed: int, counter: int, due: int) -> bytes:
+    def payload(device: str, _: int, counter: int, due: int) -> bytes:
         values = {"device": device, "fleet": fleet, "counter": str(counter), "due": str(due)}
         filled = [values[piece] if place % 2 else piece for place, piece in enumerate(pieces)]
         return "".join(filled).encode()

@@ -7,13 +7,13 @@ link call it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from simulator.clock import SECOND, now
 from simulator.devices import noise
+from simulator.devices.attempt import Attempt
 from simulator.devices.device import DeviceState
 from simulator.link.failure import LinkError
-from simulator.link.link import Link
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.mqtt.blocked import CannotSendError
@@ -33,16 +33,14 @@ from simulator.mqtt.session import Session
 from simulator.scenario.template import fill
 
 if TYPE_CHECKING:
-    import asyncio
-
     from simulator.devices.context import FleetContext
     from simulator.identity.credential import Credential
-    from simulator.link.link import Opened
+    from simulator.link.link import Link
     from simulator.mqtt.events import Event
 
 __all__ = ["VirtualDevice"]
 
-TELEMETRY_PHASE, JITTER, BACK_OFF = 1 << 40, 2 << 40, 3 << 40
+FIRST_MESSAGE, JITTER, BACK_OFF = 1 << 40, 2 << 40, 3 << 40
 """Where the draws of a device begin for each use of chance, so that none repeats another's."""
 
 
@@ -50,6 +48,7 @@ class VirtualDevice:
     """One device of a fleet, with a certificate of its own."""
 
     __slots__ = (
+        "_attempt",
         "_attempts",
         "_connected_at",
         "_context",
@@ -64,11 +63,9 @@ class VirtualDevice:
         "_seed",
         "_sent_at",
         "_session",
-        "_task",
         "_telemetry_on",
         "_tending",
         "_topic",
-        "_waiter",
         "_waiting",
         "name",
         "state",
@@ -82,22 +79,19 @@ class VirtualDevice:
         self._context = context
         self._seed = noise.seed_of(context.seed, context.name, index)
         self._session = new_session(name, context)
-        self._topic = (
-            fill(context.fleet.telemetry.topic, {"device": name, "fleet": context.name})
-            if context.fleet.telemetry
-            else ""
-        )
+        self._topic = fill(context.topic, {"device": name, "fleet": context.name})
         self._link: Link | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._waiter: asyncio.Future[int] | None = None
+        self._attempt: Attempt | None = None
         self._waiting: list[tuple[int, int]] = []
+        """Publishes without acknowledgement, oldest first: when each was due, and when it was sent."""
         self._counter = self._attempts = self._failures = 0
         self._grid = self._sent_at = self._pinged_at = self._connected_at = 0
         self._returns: int | None = None
+        """When the device is to come back after leaving; None where it is to stay away."""
         self._telemetry_on = self._tending = False
         context.population[DeviceState.IDLE] += 1
 
-    # What stages ask of a device
+    # What stages ask of a device.
 
     def connect(self, due: int) -> None:
         """Connect; does nothing where the device is connected or on its way."""
@@ -106,14 +100,14 @@ class VirtualDevice:
 
     def reconnect(self, due: int, *, abrupt: bool) -> None:
         """End the session and connect again; abrupt means as if the power had failed."""
-        if self.state is DeviceState.CONNECTED:
-            self._returns = due
-            if abrupt:
-                self._leave(orderly=False)
-            else:
-                self._leave_when_quiet()
-        else:
+        if self.state is not DeviceState.CONNECTED:
             self.connect(due)
+            return
+        self._returns = due
+        if abrupt:
+            self._leave(orderly=False)
+        else:
+            self._leave_when_quiet()
 
     def disconnect(self, due: int) -> None:
         """End the session in an orderly way and stay away."""
@@ -124,16 +118,17 @@ class VirtualDevice:
             self._set(DeviceState.IDLE)
 
     def finish(self) -> None:
-        """End for good: no more telemetry, no new attempt; then DISCONNECT. An attempt under way may still succeed."""
+        """End for good: no more telemetry, no new attempt; one that is under way may still succeed."""
         self._returns = None
         self.disconnect(now())
 
     def abandon(self) -> None:
         """End at once; what is still under way counts as unfinished."""
-        if self._task is not None and self._link is not None:
-            self._link.fail(Outcome.UNFINISHED, "the run ended first")
-        elif self.state in {DeviceState.CONNECTED, DeviceState.LEAVING}:
-            self._returns = None
+        if self._attempt is not None:
+            error = LinkError(self._attempt.link.phase, Outcome.UNFINISHED, "the run ended first")
+            self._attempt.link.fail(error)
+            self._attempt.refused(error)
+        elif self._link is not None:
             self._leave(orderly=True, outcome=Outcome.UNFINISHED)
 
     def publish(self, due: int, qos: int | None = None) -> None:
@@ -142,19 +137,16 @@ class VirtualDevice:
         counts = context.messages
         counts.due += 1
         link = self._link
-        if self.state is not DeviceState.CONNECTED or link is None:
+        if link is None or self.state is not DeviceState.CONNECTED:
             counts.offline += 1
             return
-        telemetry, payload = context.fleet.telemetry, context.payload
-        if telemetry is None or payload is None:
-            raise RuntimeError(f"fleet {context.name} has no telemetry")
         if qos is None:
-            qos = telemetry.qos
-        data = payload(self.name, self._seed, self._counter + 1, due + context.wall_offset)
+            qos = context.qos
+        payload = context.payload(self.name, self._seed, self._counter + 1, due + context.wall_offset)
         started = now()
         token = (due, started)
         try:
-            self._session.publish(self._topic, data, qos, telemetry.retain, token)
+            self._session.publish(self._topic, payload, qos, context.retain, token)
         except CannotSendError:
             counts.dropped += 1
             return
@@ -167,7 +159,7 @@ class VirtualDevice:
         else:
             context.publish_ok((due, started, now()))
 
-    # Connecting
+    # Connecting.
 
     def _begin(self, due: int) -> None:
         context = self._context
@@ -178,66 +170,35 @@ class VirtualDevice:
             return
         context.connects.started += 1
         self._set(DeviceState.CONNECTING)
-        self._task = context.spawn(self._attempt(due), f"connect {self.name}")
+        self._attempt = Attempt(context, self, due)
+        context.spawn(self._connect(self._attempt), f"connect {self.name}")
 
-    async def _attempt(self, due: int) -> None:
+    async def _connect(self, attempt: Attempt) -> None:
         context = self._context
-        link = self._link = Link(context.loop, self)
-        timeout = context.fleet.connect_timeout
-        deadline = context.loop.call_later(
-            timeout / 1e9, link.fail, Outcome.TIMEOUT, f"no answer within {timeout / 1e9:g} s"
-        )
-        address, tls = context.targets[(self._index + self._attempts) % len(context.targets)]
+        target = context.targets[(self._index + self._attempts) % len(context.targets)]
         self._attempts += 1
-        said_at = 0
         try:
-            opened = await link.open(address, tls, self._credential)
-            self._waiter = context.loop.create_future()
-            link.phase = Phase.MQTT_CONNECT
-            said_at = now()
-            self._session.connect()
-            link.send(self._session.data_to_send())
-            answered = await self._waiter
+            answered = await attempt.make(target, self._credential, self._session)
         except LinkError as error:
-            self._refused(error, due, link, said_at)
+            self._attempt = None
+            self._record(error.phase, error.outcome, error.detail, attempt.failed(error))
+            self._forget_session()
+            self._failures += 1
+            self._back_off()
         else:
-            self._measure(due, opened, said_at, answered)
+            self._attempt = None
+            self._link = attempt.link
             self._established(answered)
         finally:
-            deadline.cancel()
             context.gate.leave()
-            self._waiter = self._task = None
-
-    def _measure(self, due: int, opened: Opened, said_at: int, answered: int) -> None:
-        """Record the phases of a connect that succeeded.
-
-        A later phase was due when it started, less what the attempt was late by: so response time holds the
-        generator's lag in every phase, and no phase holds the time of another.
-        """
-        context, lag = self._context, opened.tcp_started - due
-        context.tcp_ok((due, opened.tcp_started, opened.tcp_finished))
-        context.tls_ok((opened.tcp_finished - lag, opened.tcp_finished, opened.tls_finished))
-        context.mqtt_ok((said_at - lag, said_at, answered))
-        context.connect_ok((due, opened.tcp_started, answered))
-
-    def _refused(self, error: LinkError, due: int, link: Link, said_at: int) -> None:
-        finished = now()
-        starts = {Phase.TCP_CONNECT: link.tcp_started, Phase.TLS_HANDSHAKE: link.tcp_finished}
-        started = starts.get(error.phase, said_at) or finished
-        lag = (link.tcp_started or finished) - due
-        self._record(error.phase, error.outcome, error.detail, started - lag, started, finished)
-        self._drop_session()
-        self._failures += 1
-        self._back_off()
 
     def _established(self, answered: int) -> None:
-        context = self._context
-        if self._link is None:
+        context, link = self._context, self._link
+        if link is None:
             return
-        self._link.phase = Phase.SESSION
-        self._failures = 0
+        link.phase = Phase.SESSION
+        self._failures = self._pinged_at = 0
         self._sent_at = self._connected_at = answered
-        self._pinged_at = 0
         self._set(DeviceState.CONNECTED)
         if not self._tending:
             self._tending = True
@@ -247,11 +208,9 @@ class VirtualDevice:
             return
         if context.fleet.subscribe:
             self._subscribe(answered)
-        if context.fleet.telemetry and not self._telemetry_on:
+        if context.every and not self._telemetry_on:
             self._telemetry_on = True
-            self._grid = answered + round(
-                noise.share(self._seed, TELEMETRY_PHASE) * context.fleet.telemetry.every
-            )
+            self._grid = answered + round(noise.share(self._seed, FIRST_MESSAGE) * context.every)
             context.pacer.at(self._grid, self._telemetry_due)
 
     def _subscribe(self, due: int) -> None:
@@ -260,7 +219,7 @@ class VirtualDevice:
         self._session.subscribe(wanted, (due, now()))
         self._flush()
 
-    # While connected
+    # What the link tells.
 
     def data_received(self, data: bytes) -> None:
         """Take what the broker sent: acknowledgements first of all, since they are what is measured."""
@@ -269,9 +228,9 @@ class VirtualDevice:
         for event in self._session.receive_data(data):
             if type(event) is Acknowledged:
                 token = event.token
-                if token in waiting:
-                    waiting.remove(token)
-                    self._context.publish_ok((*token, received))
+                if token in waiting:  # else it was given up already
+                    due, started = waiting.pop(waiting.index(token))
+                    self._context.publish_ok((due, started, received))
             else:
                 self._handle(event, received)
         self._flush()
@@ -280,77 +239,75 @@ class VirtualDevice:
 
     def link_lost(self, error: LinkError) -> None:
         """Learn that the link is gone."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
-        elif self.state in {DeviceState.CONNECTED, DeviceState.LEAVING}:
-            self._end_session(error.outcome, error.detail)
+        self._broken_off(error.phase, error.outcome, error.detail)
 
     def _handle(self, event: Event, received: int) -> None:
         match event:
             case Connected():
-                if self._waiter is not None and not self._waiter.done():
-                    self._waiter.set_result(received)
+                if self._attempt is not None:
+                    self._attempt.accepted(received)
             case Refused(name=name, reason_string=reason):
-                self._refuse(name, reason or f"the broker answered CONNACK {name}")
+                self._broken_off(Phase.MQTT_CONNECT, name, reason or f"the broker answered CONNACK {name}")
             case Disconnected(name=name, reason_string=reason):
-                self._break_off(name, reason or f"the broker sent DISCONNECT {name}")
+                self._broken_off(Phase.SESSION, name, reason or f"the broker sent DISCONNECT {name}")
             case Violated(error=error):
                 self._flush()
-                self._break_off(Outcome.PROTOCOL_ERROR, str(error))
+                self._broken_off(Phase.SESSION, Outcome.PROTOCOL_ERROR, str(error))
             case PublishRefused(token=token, name=name, reason_string=reason):
                 self._unpublished(token, name, reason or f"the broker answered {name}", received)
             case Lost(token=token):
-                self._unpublished(
-                    token, Outcome.SESSION_LOST, "the broker kept no session to deliver it in", received
-                )
+                self._unpublished(token, Outcome.SESSION_LOST, "the broker kept no session for it", received)
             case Subscribed(token=token, codes=codes):
                 self._subscribed(token, codes, received)
             case Pong():
                 self._pinged_at = 0
-            case _:  # messages from the broker are acknowledged by the session
+            case _:  # messages from the broker: the session has acknowledged them
                 pass
 
-    def _refuse(self, name: str, reason: str) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(LinkError(Phase.MQTT_CONNECT, name, reason))
+    def _broken_off(self, phase: Phase, outcome: str, detail: str) -> None:
+        """End what the broker, or the network, has ended: an attempt or an established session."""
+        if self._attempt is not None:
+            step = Phase.MQTT_CONNECT if phase is Phase.SESSION else phase
+            self._attempt.refused(LinkError(step, outcome, detail))
+        elif self._link is not None:
+            self._record(Phase.SESSION, outcome, detail, (self._connected_at, self._connected_at, now()))
+            if self.state is DeviceState.LEAVING:
+                self._leave(orderly=False)
+                return
+            self._link.close(orderly=False)
+            self._link = None
+            self._forget_session()
+            self._back_off()
 
-    def _break_off(self, outcome: str, reason: str) -> None:
-        """End a session that the broker has ended, or has broken."""
-        if self._waiter is not None:
-            self._refuse(outcome, reason)
+    def _subscribed(self, token: object, codes: tuple[int, ...], at: int) -> None:
+        due, started = cast("tuple[int, int]", token)
+        if any(code >= 0x80 for code in codes):  # MQTT-3.9.3-2: 0x80 and above are failures
+            self._record(Phase.SUBSCRIBE, Outcome.SUBSCRIPTION_REFUSED, f"SUBACK {codes}", (due, started, at))
         else:
-            self._end_session(outcome, reason)
+            self._context.subscribe_ok((due, started, at))
 
     def _unpublished(self, token: object, outcome: str, detail: str, at: int) -> None:
         if token in self._waiting:
             due, started = self._waiting.pop(self._waiting.index(token))
-            self._record(Phase.PUBLISH, outcome, detail, due, started, at)
+            self._record(Phase.PUBLISH, outcome, detail, (due, started, at))
 
-    def _subscribed(self, token: object, codes: tuple[int, ...], at: int) -> None:
-        due, started = token
-        if any(code >= 0x80 for code in codes):
-            self._record(
-                Phase.SUBSCRIBE, Outcome.SUBSCRIPTION_REFUSED, f"SUBACK codes {codes}", due, started, at
-            )
-        else:
-            self._context.subscribe_ok((due, started, at))
+    # What the pacer tells.
 
     def _telemetry_due(self, due: int) -> int | None:
         context = self._context
-        telemetry = context.fleet.telemetry
-        if telemetry is None or context.finishing or self.state is DeviceState.IDLE:
+        if context.finishing or self.state is DeviceState.IDLE:
             self._telemetry_on = False
             return None
         self.publish(due)
-        self._grid += telemetry.every
-        if not telemetry.jitter:
+        self._grid += context.every
+        if not context.jitter:
             return self._grid
-        swing = (2 * noise.share(self._seed, JITTER + self._grid) - 1) * telemetry.jitter
-        return self._grid + round(swing * telemetry.every)
+        swing = 2 * noise.share(self._seed, JITTER + self._counter) - 1
+        return self._grid + round(swing * context.jitter)
 
     def _tend(self, due: int) -> int | None:
         """Look after an established session: acknowledgements that never came, and the keepalive."""
-        if self.state not in {DeviceState.CONNECTED, DeviceState.LEAVING} or self._link is None:
+        if self._link is None:
             self._tending = False
             return None
         at = now()
@@ -361,23 +318,27 @@ class VirtualDevice:
     def _give_up_waiting(self, before: int, at: int) -> None:
         while self._waiting and self._waiting[0][1] <= before:
             due, started = self._waiting.pop(0)
-            self._record(Phase.PUBLISH, Outcome.ACK_TIMEOUT, "no acknowledgement in time", due, started, at)
+            self._record(Phase.PUBLISH, Outcome.ACK_TIMEOUT, "no acknowledgement in time", (due, started, at))
         if self.state is DeviceState.LEAVING and not self._waiting:
             self._leave(orderly=True)
 
     def _keep_alive(self, at: int) -> None:
-        """Ping after half the keepalive in silence, and take a ping that is not answered as the end (MQTT 3.1.2.10)."""
+        """Ping after half the keepalive in silence; without an answer the session ends (MQTT 3.1.2.10)."""
         keepalive = self._session.keepalive * SECOND
         if not keepalive or self.state is not DeviceState.CONNECTED:
             return
         if self._pinged_at and at - self._pinged_at >= keepalive:
-            self._end_session(Outcome.KEEPALIVE_TIMEOUT, "the broker did not answer PINGREQ")
+            self._broken_off(Phase.SESSION, Outcome.KEEPALIVE_TIMEOUT, "the broker did not answer PINGREQ")
         elif not self._pinged_at and at - self._sent_at >= keepalive // 2:
             self._session.ping()
             self._flush()
             self._sent_at = self._pinged_at = at
 
-    # Leaving
+    def _return(self, due: int) -> None:
+        if self.state is DeviceState.BACKING_OFF and not self._context.finishing:
+            self._begin(due)
+
+    # Leaving.
 
     def _leave_when_quiet(self) -> None:
         self._set(DeviceState.LEAVING)
@@ -387,37 +348,26 @@ class VirtualDevice:
     def _leave(self, *, orderly: bool, outcome: str = Outcome.CONNECTION_LOST) -> None:
         """Go by our own will: with DISCONNECT and close_notify where it is orderly, else without a word."""
         link, self._link = self._link, None
-        if link is not None and orderly:
-            self._session.disconnect()
-            link.send(self._session.data_to_send())
         if link is not None:
+            if orderly:
+                self._session.disconnect()
+                link.send(self._session.data_to_send())
             link.close(orderly=orderly)
-        self._drop_session(outcome)
+        self._forget_session(outcome)
         self._set(DeviceState.IDLE)
         returns, self._returns = self._returns, None
         if returns is not None:
             self._begin(returns)
 
-    def _end_session(self, outcome: str, detail: str) -> None:
-        """Go because the session is over, whoever ended it."""
-        at = now()
-        self._record(Phase.SESSION, outcome, detail, self._connected_at, self._connected_at, at)
-        link, self._link = self._link, None
-        if link is not None:
-            link.close(orderly=False)
-        self._drop_session()
-        self._back_off()
-
-    def _drop_session(self, outcome: str = Outcome.CONNECTION_LOST) -> None:
+    def _forget_session(self, outcome: str = Outcome.CONNECTION_LOST) -> None:
         at = now()
         for event in self._session.connection_lost():
             if isinstance(event, Lost):
-                self._unpublished(event.token, outcome, "the connection ended before the acknowledgement", at)
+                self._unpublished(event.token, outcome, "the connection ended before its acknowledgement", at)
 
     def _back_off(self) -> None:
-        """Wait before the next attempt: a random time up to a limit that doubles with each failure (full jitter)."""
+        """Wait before the next attempt: a random time up to a limit that doubles with each failure."""
         context, reconnect = self._context, self._context.fleet.reconnect
-        self._link = None
         if not reconnect.enabled or context.finishing:
             self._set(DeviceState.IDLE)
             return
@@ -426,25 +376,22 @@ class VirtualDevice:
         wait = round(noise.share(self._seed, BACK_OFF + self._attempts) * limit)
         context.pacer.at(now() + wait, self._return)
 
-    def _return(self, due: int) -> None:
-        if self.state is DeviceState.BACKING_OFF and not self._context.finishing:
-            self._begin(due)
+    # Small change.
 
     def _set(self, state: DeviceState) -> None:
-        population = self._context.population
-        population[self.state] -= 1
-        population[state] += 1
+        self._context.moved(self.state, state)
         self.state = state
-        if state is DeviceState.IDLE and self._context.finishing:
-            self._context.on_idle()
 
     def _flush(self) -> None:
         data = self._session.data_to_send()
-        if data and self._link is not None:
-            self._link.send(data)
+        if not data:
+            return
+        link = self._link or (self._attempt.link if self._attempt is not None else None)
+        if link is not None:
+            link.send(data)
 
-    def _record(self, phase: Phase, outcome: str, detail: str, due: int, started: int, finished: int) -> None:
-        context = self._context
+    def _record(self, phase: Phase, outcome: str, detail: str, times: tuple[int, int, int]) -> None:
+        context, (due, started, finished) = self._context, times
         context.recorder.fail(
             context.name, self.name, phase, outcome, detail, due=due, started=started, finished=finished
         )

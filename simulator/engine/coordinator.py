@@ -1,7 +1,7 @@
 """The coordinator: owns one run from its scenario to its report.
 
-It opens fleets, broker and run folder, runs the shard, writes down what comes of it as it comes, and closes everything
-in the opposite order, however the run ends.
+It opens fleets, broker and run folder, runs the shard, writes down what comes of it as it comes, and closes
+everything in the opposite order, however the run ends.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from OpenSSL import SSL
 from simulator.brokers.launch import open_broker
 from simulator.clock import MILLISECOND, SECOND, now, wall
 from simulator.engine.fleets import Fleets
-from simulator.errors import BrokerError, UsageError
+from simulator.errors import BrokerError, RunFolderError, UsageError
 from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import Run, RunStatus, Stage
+from simulator.report.summary import summarize
 from simulator.shard import Shard, ShardPlan
 from simulator.timetable import timetable
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from simulator.brokers.broker import Broker
     from simulator.engine.watcher import Watcher
+    from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.report.figures import Report
     from simulator.scenario.loader import LoadedScenario
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Coordinator"]
 
 HEAD_START = 50 * MILLISECOND
-"""From the moment everything is ready to the first due time, so that the first arrival is not late already."""
+"""From when everything is ready to the first due time, so that the first arrival is not late already."""
 
 SPARE_DESCRIPTORS = 64
 """Files that the process needs beside the devices' sockets."""
@@ -56,19 +58,21 @@ class Coordinator:
         self._shard: Shard | None = None
         self._status = RunStatus.COMPLETE
         self._detail = ""
+        self.trouble = ""
+        """Why the run could not be saved, in a sentence; empty where it was."""
         self.path = out if out is not None else Path("runs") / folder_name(loaded.name, wall())
 
     async def run(self) -> Report:
-        """Run the scenario to its end and return the report.
+        """Run the scenario to its end, or until ``stop``, and return the report.
 
-        Raises a SimulatorError where the run could not begin: wrong settings, a broker that does not start or cannot
-        be reached, a folder that cannot be written.
+        Raises a SimulatorError where the run could not begin: wrong settings, a broker that does not start or
+        cannot be reached, a folder that cannot be written.
         """
         raise_descriptor_limit(sum(fleet.devices for fleet in self._loaded.scenario.fleets.values()))
+        RunFolder.check(self.path)
         with Fleets(self._loaded, self._watcher) as fleets:
-            broker = open_broker(
-                self._loaded.scenario.broker, fleets.trust_anchors, folder=self._loaded.folder
-            )
+            settings = self._loaded.scenario.broker
+            broker = open_broker(settings, fleets.trust_anchors, folder=self._loaded.folder)
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(broker.stop)
                 await broker.start()
@@ -76,10 +80,13 @@ class Coordinator:
                 return await self._run_against(broker, fleets)
 
     def stop(self) -> None:
-        """End the run early, in an orderly way."""
-        self._status, self._detail = RunStatus.INTERRUPTED, "interrupted by the user"
+        """End the run early, in an orderly way; what was measured until then is reported."""
+        self._end(RunStatus.INTERRUPTED, "interrupted by the user")
+        self._watcher.stopping()
+
+    def _end(self, status: RunStatus, detail: str) -> None:
+        self._status, self._detail = status, detail
         if self._shard is not None:
-            self._watcher.stopping()
             self._shard.stop()
 
     async def _run_against(self, broker: Broker, fleets: Fleets) -> Report:
@@ -87,36 +94,61 @@ class Coordinator:
             self._loaded.scenario, fleets.members(), broker.endpoints, broker.trust, broker.server_name
         )
         with RunFolder.create(self.path, self._describe(broker), self._loaded.text) as folder:
-            self._shard = Shard(plan, emit=partial(self._keep, folder), on_failure=folder.fail)
-            await self._shard.prepare()
+            shard = self._shard = Shard(
+                plan, emit=partial(self._keep, folder), on_failure=partial(self._fail, folder)
+            )
+            await shard.prepare()
             self._watcher.started(self._stages)
+            if self._status is RunStatus.INTERRUPTED:
+                shard.stop()
             with quiet_collector():
-                await self._run_shard(self._shard, broker)
+                await self._run_shard(shard, broker)
             self._watcher.finished()
-            return folder.close(self._status, self._detail)
+            return self._close(folder)
 
     def _keep(self, folder: RunFolder, snapshot: Snapshot) -> None:
-        folder.write(snapshot)
+        with self._saving():
+            folder.write(snapshot)
         self._watcher.measured(snapshot, folder.tally.totals)
+
+    def _fail(self, folder: RunFolder, failure: Failure) -> None:
+        with self._saving():
+            folder.fail(failure)
+
+    def _close(self, folder: RunFolder) -> Report:
+        with self._saving():
+            folder.close(self._status, self._detail)
+        return summarize(folder.tally)
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """End a run that can no longer be saved; its figures are still reported."""
+        try:
+            yield
+        except RunFolderError as error:
+            self.trouble = str(error)
+            self._end(RunStatus.FAILED, self.trouble)
 
     async def _run_shard(self, shard: Shard, broker: Broker) -> None:
         start = now() + HEAD_START
-        async with asyncio.TaskGroup() as group:
-            beside = [
-                group.create_task(self._watch(broker, shard), name="broker watch"),
-                group.create_task(self._outages(broker, start), name="outages"),
-            ]
-            await shard.run(start)
-            for task in beside:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                beside = [
+                    group.create_task(self._watch(broker), name="broker watch"),
+                    group.create_task(self._outages(broker, start), name="outages"),
+                ]
+                await shard.run(start)
+                for task in beside:
+                    task.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from errors
 
-    async def _watch(self, broker: Broker, shard: Shard) -> None:
+    async def _watch(self, broker: Broker) -> None:
         """End the run where the broker dies by itself: what follows would measure nothing."""
         try:
             await broker.wait_failed()
         except BrokerError as error:
-            self._status, self._detail = RunStatus.FAILED, str(error)
-            shard.stop()
+            self._end(RunStatus.FAILED, str(error))
 
     async def _outages(self, broker: Broker, start: int) -> None:
         """Take the broker away and bring it back as the stages say."""
@@ -126,7 +158,11 @@ class Coordinator:
                 await asyncio.sleep((start + gone - now()) / SECOND)
                 await broker.stop()
                 await asyncio.sleep((start + back - now()) / SECOND)
-                await broker.start()
+                try:
+                    await broker.start()
+                except BrokerError as error:
+                    self._end(RunStatus.FAILED, str(error))
+                    return
 
     def _describe(self, broker: Broker) -> Run:
         scenario = self._loaded.scenario
@@ -144,6 +180,12 @@ class Coordinator:
             versions=versions(),
             machine=machine(),
         )
+
+
+def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that a task group wraps: the first, where there are several."""
+    error = errors.exceptions[0]
+    return first_of(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def as_stage(stage: StageTimes) -> Stage:
@@ -168,7 +210,7 @@ def machine() -> dict[str, str]:
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
-    """Keep the garbage collector's pauses out of the latencies: what exists now is never looked through again."""
+    """Keep the collector's pauses out of the latencies: what exists now is not looked through again."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -186,6 +228,6 @@ def raise_descriptor_limit(devices: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if most != resource.RLIM_INFINITY and devices + SPARE_DESCRIPTORS > most:
         raise UsageError(
-            f"{devices:,} devices need as many open files, and this process may have {most:,}: raise the hard limit "
-            f"(ulimit -Hn {devices + SPARE_DESCRIPTORS}), or lower the number of devices"
+            f"{devices:,} devices need as many open files, and this process may have {most:,}: "
+            f"raise the hard limit (ulimit -Hn {devices + SPARE_DESCRIPTORS}), or lower the number of devices"
         )

@@ -62,14 +62,14 @@ class Fleets:
         return {name: store.credentials(fleets[name].devices) for name, store in self._stores.items()}
 
     def _fill(self, store: FleetStore, name: str, fleet: Fleet) -> None:
-        """Issue what a fleet lacks; raise FleetError where it holds too few and no authority to issue more."""
+        """Issue what a fleet lacks; raise FleetError where it has no authority to issue with."""
         missing = fleet.devices - len(store.credentials(fleet.devices))
         if missing <= 0:
             return
         if store.authority is None:
             raise FleetError(
-                f"{store.path} holds {fleet.devices - missing} active devices, fleet {name} wants {fleet.devices}, and "
-                "an imported fleet has no authority to issue more: lower devices, or import more"
+                f"{store.path} holds {fleet.devices - missing} active devices and {name} wants {fleet.devices}; an "
+                "imported fleet has no authority to issue more: lower devices, or import more"
             )
         self._watcher.issuing(name, 0, missing)
         store.issue(
@@ -82,7 +82,7 @@ class Fleets:
 
 
 def open_store(fleet: str, path: Path | None) -> FleetStore:
-    """Open a fleet's store; make a new one where the file is missing, and one in memory where none is named."""
+    """Open a fleet's store; make one where the file is missing, and in memory where no file is named."""
     if path is None:
         return FleetStore.in_memory(Authority.create(f"Fleet {fleet}"))
     if path.exists():

@@ -17,19 +17,19 @@ class Watcher(Protocol):
     """Is told of each step of a run; it must return quickly and cannot change anything."""
 
     def issuing(self, fleet: str, done: int, total: int) -> None:
-        """Certificates are being issued for a fleet: so many of so many."""
+        """Take that certificates are being issued for a fleet: so many of so many."""
 
     def broker(self, description: str) -> None:
-        """The broker accepts connections."""
+        """Take which broker accepts connections."""
 
     def started(self, stages: Sequence[StageTimes]) -> None:
-        """The first stage begins."""
+        """Take the stages; the first begins now."""
 
     def measured(self, snapshot: Snapshot, totals: Totals) -> None:
-        """A second has passed: what it brought, and what the run has brought so far."""
+        """Take what the last second brought, and what the run has brought so far."""
 
     def stopping(self) -> None:
-        """The run ends early because the user asked for it."""
+        """Take that the run ends early because the user asked for it."""
 
     def finished(self) -> None:
-        """All devices have left; the report comes next."""
+        """Take that all devices have left; the report comes next."""

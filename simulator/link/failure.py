@@ -57,7 +57,7 @@ BY_VERIFY_CODE: dict[int, Outcome] = {
     62: Outcome.HOSTNAME_MISMATCH,
     64: Outcome.HOSTNAME_MISMATCH,
 }
-"""``X509_V_ERR_…`` codes with a name of their own; every other one means that the certificate is not trusted."""
+"""``X509_V_ERR_…`` codes with a name of their own; any other means that the certificate is not trusted."""
 
 ALERT_REASON = re.compile(r"^(?:ssl/tls|sslv3|tlsv1|tlsv13)(?: alert)? (?P<name>.+)$")
 ALERT_NAMES = frozenset(TLS_ALERTS.values())
@@ -79,7 +79,7 @@ def of_certificate(code: int) -> tuple[Outcome, str]:
 
 
 def of_tls(error: SSL.Error) -> tuple[str, str]:
-    """Return outcome and detail for an error that OpenSSL raised: an alert by its RFC 8446 name, where it was one."""
+    """Return outcome and detail for an error of OpenSSL: an alert by its RFC 8446 name, where it was one."""
     if isinstance(error, SSL.ZeroReturnError):
         return Outcome.CLOSED, "the broker closed the TLS connection"
     if isinstance(error, SSL.SysCallError):
@@ -102,7 +102,7 @@ def reasons_of(error: SSL.Error) -> list[str]:
 
 
 def alert_of(reason: str) -> str | None:
-    """Return the RFC 8446 name of the alert that one of OpenSSL's reasons stands for, None where it is no alert."""
+    """Return the RFC 8446 name of the alert that one of OpenSSL's reasons stands for; None for no alert."""
     match = ALERT_REASON.match(reason)
     if match is None:
         return None

@@ -8,15 +8,16 @@ of its own while the socket takes what is sent.
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from errno import EINPROGRESS
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from OpenSSL import SSL
 
 from simulator.clock import now
 from simulator.link import failure, openssl
 from simulator.link.failure import LinkError
-from simulator.metrics.outcome import Outcome
+from simulator.link.openssl import Pipe
 from simulator.metrics.sample import Phase
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
     from simulator.link.address import Address
     from simulator.link.tls import TlsClient
 
-__all__ = ["Link", "Opened", "Receiver"]
-
-RECORD = 16_384
-"""Most plaintext that a TLS record holds (RFC 8446 5.1): reading this much leaves nothing behind in OpenSSL."""
+__all__ = ["Link", "Receiver"]
 
 
 class Receiver(Protocol):
@@ -42,20 +40,13 @@ class Receiver(Protocol):
         """Learn that the open link is gone; called at most once, and never after ``close``."""
 
 
-class Opened(NamedTuple):
-    """When the steps of opening a link began and ended, in nanoseconds of the monotonic clock."""
-
-    tcp_started: int
-    tcp_finished: int
-    tls_finished: int
-
-
 class Link:
     """A TCP connection with TLS on it, opened once and closed once."""
 
     __slots__ = (
         "_loop",
         "_opening",
+        "_pipe",
         "_receiver",
         "_sock",
         "_tls",
@@ -63,6 +54,7 @@ class Link:
         "phase",
         "tcp_finished",
         "tcp_started",
+        "tls_finished",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, receiver: Receiver) -> None:
@@ -70,21 +62,22 @@ class Link:
         self._receiver = receiver
         self._sock: socket.socket | None = None
         self._tls: SSL.Connection | None = None
-        self._opening: asyncio.Future[Opened] | None = None
+        self._pipe: Pipe | None = None
+        self._opening: asyncio.Future[None] | None = None
         self._unsent: bytearray | None = None
         self.phase = Phase.TCP_CONNECT
-        self.tcp_started = self.tcp_finished = 0
+        self.tcp_started = self.tcp_finished = self.tls_finished = 0
 
-    async def open(self, address: Address, tls: TlsClient, credential: Credential | None) -> Opened:
-        """Connect and shake hands; return when each step ended.
+    async def open(self, address: Address, tls: TlsClient, credential: Credential | None) -> None:
+        """Connect and shake hands; ``tcp_started``, ``tcp_finished`` and ``tls_finished`` say when.
 
-        Raises LinkError with the phase that failed; then the link is closed. There is no time limit here:
-        whoever gives up calls ``fail``.
+        They are nanoseconds of the monotonic clock. Raises LinkError with the phase that failed; then the
+        link is closed. There is no time limit here: whoever gives up calls ``fail``.
         """
         self._opening = opening = self._loop.create_future()
         try:
             self._connect(address, tls, credential)
-            return await opening
+            await opening
         except BaseException:
             self.close(orderly=False)
             raise
@@ -93,40 +86,40 @@ class Link:
 
     def send(self, data: bytes) -> None:
         """Send bytes now, or as soon as the socket takes them, in order. After a loss they go nowhere."""
-        tls = self._tls
-        if tls is None:
+        pipe = self._pipe
+        if pipe is None:
             return
         if self._unsent is not None:
             self._unsent += data
             return
         try:
-            sent = tls.send(data)
+            sent = pipe.write(data)
         except SSL.WantWriteError:
             sent = 0
         except SSL.Error as error:
-            self._lose(error)
+            self._lose(self._alert_before(error))
             return
         if sent < len(data):
             self._unsent = bytearray(memoryview(data)[sent:])
             self._loop.add_writer(self._fd(), self._send_rest)
 
-    def fail(self, outcome: Outcome, detail: str) -> None:
+    def fail(self, error: LinkError) -> None:
         """Give up on the link for a reason that its user has found, such as a deadline."""
-        self._end(LinkError(self.phase, outcome, detail))
+        self._end(error)
 
     def close(self, *, orderly: bool = True) -> None:
         """End the connection; with TLS's close_notify (RFC 8446 6.1) where it ends in an orderly way."""
         sock, tls = self._sock, self._tls
         if sock is None:
             return
-        self._sock = self._tls = self._unsent = None
+        self._sock = self._tls = self._pipe = self._unsent = None
         self._loop.remove_reader(sock.fileno())
         self._loop.remove_writer(sock.fileno())
         if orderly and tls is not None:
-            try:
+            with suppress(
+                SSL.Error
+            ):  # the broker was faster, or its socket is full: either way this is the end
                 tls.shutdown()
-            except SSL.Error:  # the broker was faster, or its socket is full: either way the end is here
-                pass
         sock.close()
 
     def _fd(self) -> int:
@@ -179,17 +172,19 @@ class Link:
         except SSL.Error as error:
             self._lose(error)
             return
-        finished = now()
+        self.tls_finished = now()
+        self._pipe = Pipe(self._tls)
         self._loop.remove_writer(self._fd())
         self._loop.add_reader(self._fd(), self._readable)
         if self._opening is not None and not self._opening.done():
-            self._opening.set_result(Opened(self.tcp_started, self.tcp_finished, finished))
+            self._opening.set_result(None)
 
     def _readable(self) -> None:
-        if self._tls is None:
+        pipe = self._pipe
+        if pipe is None:
             return
         try:
-            data = self._tls.recv(RECORD)
+            data = pipe.read()
         except SSL.WantReadError:  # a record for TLS itself, such as a session ticket
             return
         except SSL.Error as error:
@@ -198,10 +193,10 @@ class Link:
         self._receiver.data_received(data)
 
     def _send_rest(self) -> None:
-        if self._tls is None or self._unsent is None:
+        if self._pipe is None or self._unsent is None:
             return
         try:
-            sent = self._tls.send(self._unsent)
+            sent = self._pipe.write(self._unsent)
         except SSL.WantWriteError:
             return
         except SSL.Error as error:
@@ -212,17 +207,28 @@ class Link:
             self._unsent = None
             self._loop.remove_writer(self._fd())
 
+    def _alert_before(self, error: SSL.Error) -> SSL.Error:
+        """Return the alert that the broker sent before it closed, where a write found the connection gone.
+
+        A broker that refuses our certificate under TLS 1.3 often closes before CONNECT is written.
+        """
+        try:
+            if self._pipe is not None:
+                self._pipe.read()
+        except (SSL.WantReadError, SSL.SysCallError, SSL.ZeroReturnError):
+            return error
+        except SSL.Error as alert:
+            return alert
+        return error
+
     def _lose(self, error: SSL.Error) -> None:
         code = openssl.verify_result(self._tls) if self._tls is not None else 0
-        if code and self.phase is Phase.TLS_HANDSHAKE:
-            outcome, detail = failure.of_certificate(code)
-        else:
-            outcome, detail = failure.of_tls(error)
+        refused = code and self.phase is Phase.TLS_HANDSHAKE
+        outcome, detail = failure.of_certificate(code) if refused else failure.of_tls(error)
         phase = self.phase
         if phase is Phase.MQTT_CONNECT and outcome in failure.ALERT_NAMES:
-            phase = (
-                Phase.TLS_HANDSHAKE
-            )  # TLS 1.3: the server judges our certificate after our handshake is over
+            # TLS 1.3: the server judges our certificate after our handshake is over.
+            phase = Phase.TLS_HANDSHAKE
         self._end(LinkError(phase, outcome, detail))
 
     def _end(self, error: LinkError) -> None:

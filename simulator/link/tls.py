@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TlsClient", "TlsSettings"]
 
 NO_AUTO_CHAIN = 0x8
-"""SSL_MODE_NO_AUTO_CHAIN: OpenSSL does not search the trust store for the device's own chain (0.08 ms a handshake)."""
+"""SSL_MODE_NO_AUTO_CHAIN: no search of the trust store for the device's own chain (0.08 ms a handshake)."""
 RELEASE_BUFFERS = 0x10
 """SSL_MODE_RELEASE_BUFFERS: an idle connection holds no record buffers (about 34 KiB less)."""
 
@@ -74,7 +74,7 @@ class TlsClient:
         Without a credential the device shows no certificate. Raises UsageError where OpenSSL refuses a
         setting.
         """
-        connection = SSL.Connection(self._context(credential.chain if credential else ()), sock)
+        connection = SSL.Connection(self.context(credential.chain if credential else ()), sock)
         if credential is not None:
             openssl.set_credential(connection, credential.certificate, credential.key)
         if self._server_name is not None:
@@ -84,9 +84,10 @@ class TlsClient:
 
     def check(self) -> None:
         """Raise UsageError where OpenSSL refuses one of the settings, before the first device needs them."""
-        self._context(())
+        self.context(())
 
-    def _context(self, chain: tuple[bytes, ...]) -> SSL.Context:
+    def context(self, chain: tuple[bytes, ...]) -> SSL.Context:
+        """Return the context that devices with these intermediates share (DER, the device's issuer first)."""
         context = self._contexts.get(chain)
         if context is None:
             context = self._contexts[chain] = self._new_context(chain)

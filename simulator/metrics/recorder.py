@@ -77,7 +77,7 @@ class Recorder:
     def __init__(self, *, shard: int, origin: int, on_failure: Callable[[Failure], None]) -> None:
         self.stage = ""
         self._shard = shard
-        self._origin = origin
+        self.origin = origin
         self._on_failure = on_failure
         self._end = 0
         self._series: dict[SeriesKey, Series] = {}
@@ -113,7 +113,7 @@ class Recorder:
         self.series(fleet, phase).fail(outcome, due, started)
         if phase in CONNECT_STEPS:
             self.series(fleet, Phase.CONNECT).count(outcome)
-        times = (due - self._origin, started - self._origin, finished - self._origin)
+        times = (due - self.origin, started - self.origin, finished - self.origin)
         self._on_failure(Failure(times[2], fleet, device, self.stage, phase, outcome, detail, *times))
 
     def fold(self) -> None:
@@ -123,7 +123,7 @@ class Recorder:
 
     def snapshot(self, at: int, *, devices: Mapping[str, Mapping[str, int]], cpu: int, rss: int) -> Snapshot:
         """Return all that was measured since the last snapshot; ``at`` is now, on the monotonic clock."""
-        start, self._end = self._end, at - self._origin
+        start, self._end = self._end, at - self.origin
         series = {key: series.drain() for key, series in self._series.items()}
         arrivals = {key: _drain(counts) for key, counts in self._arrivals.items()}
         return Snapshot(

@@ -229,7 +229,7 @@ class Sender:
 
     def _forget(self) -> list[Event]:
         """Drop all that awaits an answer, and say whose it was."""
-        lost = [Lost(entry[2]) for entry in self._sent.values()]
+        lost: list[Event] = [Lost(entry[2]) for entry in self._sent.values()]
         self._sent.clear()
         self._backlog = None
         return lost

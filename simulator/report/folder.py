@@ -90,9 +90,9 @@ class RunFolder:
             _append(self._histograms, [histogram_log.header(run.started)])
             self._open_files = opened.pop_all()
 
-    @classmethod
-    def create(cls, path: Path, run: Run, scenario: str) -> Self:
-        """Make the folder and its parents, and save what is known at the start; ``scenario`` is TOML text."""
+    @staticmethod
+    def check(path: Path) -> None:
+        """Make the folder and its parents, and see that it is empty: what can be known before a run."""
         try:
             path.mkdir(parents=True, exist_ok=True)
             in_use = any(path.iterdir())
@@ -100,6 +100,11 @@ class RunFolder:
             raise RunFolderError(f"cannot make the run folder {path}: {error.strerror}") from error
         if in_use:
             raise RunFolderError(f"{path} is not empty: name a new folder, so that no run overwrites another")
+
+    @classmethod
+    def create(cls, path: Path, run: Run, scenario: str) -> Self:
+        """Make the folder and its parents, and save what is known at the start; ``scenario`` is TOML text."""
+        cls.check(path)
         _save(path / SCENARIO_FILE, scenario)
         _save(path / RUN_FILE, RUN.dump_json(run, indent=2).decode() + "\n")
         return cls(path, run)

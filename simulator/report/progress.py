@@ -119,4 +119,5 @@ def figures_of(snapshot: Snapshot, totals: Totals) -> str:
         each.outcomes["ok"] for key, each in snapshot.series.items() if key.phase is Phase.PUBLISH
     )
     seconds = max(snapshot.end - snapshot.start, 1) / SECOND
-    return f"{connected:,}/{devices:,} connected · {published / seconds:,.0f} msg/s · {totals.failures():,} failed"
+    rate, failed = published / seconds, totals.failures()
+    return f"{connected:,}/{devices:,} connected · {rate:,.0f} msg/s · {failed:,} failed"

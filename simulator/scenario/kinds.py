@@ -1,4 +1,4 @@
-"""The closed lists of words that a scenario chooses from. Values only: this module imports nothing of ours."""
+"""The closed lists of words that a scenario chooses from. Values only; it imports nothing of ours."""
 
 from __future__ import annotations
 

@@ -1,0 +1,117 @@
+"""One attempt of a device to connect: TCP, TLS and CONNACK under one deadline, measured when it is over.
+
+It exists for as long as the attempt lasts, so that a device that is connected carries none of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulator.clock import SECOND, now
+from simulator.link.failure import LinkError
+from simulator.link.link import Link
+from simulator.metrics.outcome import Outcome
+from simulator.metrics.sample import Phase
+from simulator.scenario.units import format_duration
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from simulator.devices.context import FleetContext, Target
+    from simulator.identity.credential import Credential
+    from simulator.link.link import Receiver
+    from simulator.mqtt.session import Session
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """Opens a link, and an MQTT session on it. The link's receiver tells it of CONNACK and of refusals."""
+
+    __slots__ = ("_answer", "_context", "_due", "_said_at", "link")
+
+    def __init__(self, context: FleetContext, receiver: Receiver, due: int) -> None:
+        self._context = context
+        self._due = due
+        self._said_at = 0
+        self._answer: asyncio.Future[int] | None = None
+        self.link = Link(context.loop, receiver)
+
+    async def make(self, target: Target, credential: Credential | None, session: Session) -> int:
+        """Return when CONNACK arrived; the samples of all phases are recorded then.
+
+        Raises LinkError where the attempt fails; the link is closed then, and ``failed`` is to be called.
+        """
+        timeout = self._context.fleet.connect_timeout
+        deadline = self._context.loop.call_later(timeout / SECOND, self._give_up, timeout)
+        try:
+            await self.link.open(target.address, target.tls, credential)
+            answered = await self._open_session(session)
+        finally:
+            deadline.cancel()
+            self._answer = None
+        self._measure(answered)
+        return answered
+
+    def accepted(self, at: int) -> None:
+        """Learn that the broker accepted the session."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(at)
+
+    def refused(self, error: LinkError) -> None:
+        """Learn that the broker refused the session, or that the link broke before it answered."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def failed(self, error: LinkError) -> tuple[int, int, int]:
+        """Record the steps that went well; return when the failed one was due, when it started, and now."""
+        finished = now()
+        lag = (self.link.tcp_started or finished) - self._due
+        if error.phase is Phase.TCP_CONNECT:
+            started = self.link.tcp_started or finished
+        elif error.phase is Phase.TLS_HANDSHAKE:
+            started = self.link.tcp_finished
+            self._measure_tcp()
+        else:
+            started = self._said_at
+            self._measure_tcp()
+            self._measure_tls(lag)
+        return started - lag, started, finished
+
+    async def _open_session(self, session: Session) -> int:
+        self._answer = self._context.loop.create_future()
+        self.link.phase = Phase.MQTT_CONNECT
+        self._said_at = now()
+        session.connect()
+        self.link.send(session.data_to_send())
+        try:
+            return await self._answer
+        except BaseException:
+            self.link.close(orderly=False)
+            raise
+
+    def _give_up(self, after: int) -> None:
+        error = LinkError(self.link.phase, Outcome.TIMEOUT, f"not done after {format_duration(after)}")
+        if self._answer is None:
+            self.link.fail(error)
+        else:
+            self.refused(error)
+
+    def _measure(self, answered: int) -> None:
+        """Record the phases of an attempt that succeeded.
+
+        A later phase was due when it started, less what the attempt was late by: so the response time of each
+        phase holds the generator's lag, and none holds the time of another.
+        """
+        lag = self.link.tcp_started - self._due
+        self._measure_tcp()
+        self._measure_tls(lag)
+        self._context.mqtt_ok((self._said_at - lag, self._said_at, answered))
+        self._context.connect_ok((self._due, self.link.tcp_started, answered))
+
+    def _measure_tcp(self) -> None:
+        self._context.tcp_ok((self._due, self.link.tcp_started, self.link.tcp_finished))
+
+    def _measure_tls(self, lag: int) -> None:
+        link = self.link
+        self._context.tls_ok((link.tcp_finished - lag, link.tcp_finished, link.tls_finished))
