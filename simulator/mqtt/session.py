@@ -326,7 +326,7 @@ class Session(Receiver):
                 self._on_pubrec(packet, events)
             case PubRel():
                 self._on_pubrel(packet)
-            case PubComp():
+            case _:
                 self._on_pubcomp(packet, events)
 
     def _on_pingresp(self, events: list[Event]) -> None:

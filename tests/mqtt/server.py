@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from simulator.mqtt import codec5, codec311
+from simulator.mqtt.events import Violated
+from simulator.mqtt.options import SessionOptions
 from simulator.mqtt.packets import (
     ConnAck,
     Connect,
@@ -26,8 +30,13 @@ from simulator.mqtt.session import Session
 from simulator.scenario.kinds import MqttVersion
 
 if TYPE_CHECKING:
+    from simulator.errors import ProtocolError
     from simulator.mqtt.events import Event
-    from simulator.mqtt.options import SessionOptions
+    from simulator.mqtt.session import SessionState
+
+
+V311, V5 = MqttVersion.V311, MqttVersion.V5
+both = pytest.mark.parametrize("version", [V311, V5])
 
 
 class Server:
@@ -135,6 +144,9 @@ class Pair:
         self.events: list[Event] = []
         self._left = 1_000_000
 
+    def state(self) -> SessionState:
+        return self.session.state
+
     def connect(self) -> list[Event]:
         self.session.connect()
         return self.pump()
@@ -165,3 +177,35 @@ class Pair:
         events = self.session.connection_lost()
         self.events += events
         return events
+
+
+def kept(version: MqttVersion) -> SessionOptions:
+    """Options of a session that outlives its links."""
+    return SessionOptions(version=version, clean_start=False, session_expiry=300 if version is V5 else 0)
+
+
+def pair(version: MqttVersion, connack: ConnAck | None = None) -> Pair:
+    made = Pair(kept(version), connack)
+    made.connect()
+    return made
+
+
+def give(made: Pair, *packets: Packet) -> list[Event]:
+    """Let the session read packets, and return its events without answering them."""
+    return made.session.receive_data(b"".join(map(made.server.codec.write, packets)))
+
+
+def said(made: Pair) -> list[Packet]:
+    """Return what the session has to say, as packets."""
+    data, packets = made.session.data_to_send(), []
+    while data:
+        found = made.server.codec.read(data)
+        assert found is not None
+        packets.append(found[0])
+        data = data[found[1] :]
+    return packets
+
+
+def violation(events: list[Event]) -> ProtocolError:
+    assert isinstance(events[-1], Violated)
+    return events[-1].error

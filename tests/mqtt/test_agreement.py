@@ -1,7 +1,7 @@
 """Other people's encoders agree with ours byte for byte, wherever they overlap.
 
-paho writes 3.1.1 and is driven through its public verbs, over a real pair of sockets. mqtt5 writes 5.0 only: its
-packets are the same as ours of 3.1.1 where they carry no properties, and a PUBLISH differs by one byte.
+paho writes 3.1.1 and is driven through its public verbs, over a real pair of sockets. mqtt5 writes 5.0 only:
+its packets are the same as ours of 3.1.1 where they carry no properties, and a PUBLISH differs by one byte.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import mqtt5
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from paho.mqtt.client import Client, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 

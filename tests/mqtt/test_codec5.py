@@ -81,6 +81,10 @@ def test_properties_that_do_not_matter_are_dropped() -> None:
     assert read(with_format_and_type) == (Publish("a", b"x"), 13)
 
 
+def test_a_subscription_identifier_is_walked_over() -> None:
+    assert read(bytes.fromhex("3006 0001 61 02 0b 05")) == (Publish("a", b""), 8)
+
+
 def test_an_alias_may_stand_for_a_topic() -> None:
     assert read(bytes.fromhex("3006 0000 03 23 0001")) == (Publish("", b"", topic_alias=1), 8)
 
