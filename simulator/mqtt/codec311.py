@@ -211,7 +211,7 @@ def _check_connect_flags(flags: int) -> None:
 def _read_connack(fields: Reader, _flags: int) -> ConnAck:
     flags, code = fields.u8(), fields.u8()
     if flags > 1:
-        raise ProtocolError("the reserved flags of a CONNACK are set", clause="MQTT-3.2.2-1")
+        raise ProtocolError("the reserved flags of a CONNACK are set")
     if code > 5:
         raise ProtocolError(f"a CONNACK has the reserved return code {code}")
     if flags and code:

@@ -196,7 +196,7 @@ class Sender:
         entry = self._sent.get(identifier)
         if entry is not None and entry[0] not in expected:
             raise ProtocolError(
-                f"the answer to packet {identifier} is of the wrong kind", clause="MQTT-4.3.3-1"
+                f"the answer to packet {identifier} is of the wrong kind", clause="MQTT-3.3.4-1"
             )
         return entry
 
@@ -225,7 +225,6 @@ class Sender:
             entry = self._sent.get(self._backlog.pop())
             if entry is not None:  # a server may answer what it has not been sent again
                 self._out.append(entry[1] if entry[0] == PUBCOMP else _duplicate(entry[1]))
-        self._backlog = self._backlog or None
 
     def _forget(self) -> list[Event]:
         """Drop all that awaits an answer, and say whose it was."""

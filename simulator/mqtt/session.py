@@ -223,7 +223,7 @@ class Session(Receiver):
         slower. Plain are those without a reason, and those that say that nobody has subscribed (5.0).
         """
         at, size = 0, len(data)
-        if not self.window or self._partial is not None or self._backlog is not None:
+        if not self.window or self._backlog or self._partial is not None:
             return at
         sent = self._sent
         while at + 4 <= size and data[at] == PUBACK:
@@ -297,11 +297,14 @@ class Session(Receiver):
             yield packet
 
     def _take(self, packet: Packet, events: list[Event]) -> None:
-        if self.state is SessionState.CONNECTING:
-            if not isinstance(packet, ConnAck):
-                raise ProtocolError("a packet came before CONNACK", clause="MQTT-3.2.0-1")
+        if self.state is not SessionState.CONNECTING:
+            self._take_connected(packet, events)
+        elif isinstance(packet, ConnAck):
             self._on_connack(packet, events)
-            return
+        else:
+            raise ProtocolError("a packet came before CONNACK", clause="MQTT-3.2.0-1")
+
+    def _take_connected(self, packet: Packet, events: list[Event]) -> None:
         match packet:
             case PubAck():
                 self._on_puback(packet, events)
@@ -317,6 +320,8 @@ class Session(Receiver):
                 self._on_pingresp(events)
             case Disconnect():
                 self._on_disconnect(packet, events)
+            case ConnAck():
+                raise ProtocolError("a second CONNACK came", clause="MQTT-3.2.0-2")
             case _:
                 raise ProtocolError(f"a server must not send {type(packet).__name__} to a connected client")
 
@@ -384,7 +389,7 @@ class Session(Receiver):
 
     def _on_disconnect(self, packet: Disconnect, events: list[Event]) -> None:
         if not self._properties:
-            raise ProtocolError("a server must not send DISCONNECT in 3.1.1", clause="MQTT-3.14.0-1")
+            raise ProtocolError("a server must not send DISCONNECT in 3.1.1")
         self._close()
         name = disconnect_name(packet.code)
         events.append(Disconnected(packet.code, name, packet.reason_string, packet.server_reference))

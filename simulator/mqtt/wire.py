@@ -1,7 +1,7 @@
 """What both versions of MQTT share on the wire: frames, numbers, strings.
 
 Reading raises ``ProtocolError`` and nothing else, writing raises ``ValueError`` and nothing else. This module
-must not know what is in a packet.
+must not know what is in a packet. Clause numbers are those of MQTT 5.0.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def frame(buffer: bytes | bytearray, start: int = 0, maximum: int = MAXIMUM_PACK
         if byte < 128:
             break
     else:
-        raise ProtocolError("the remaining length takes more than four bytes", clause="MQTT-1.5.5-1")
+        raise ProtocolError("the remaining length takes more than four bytes")
     end = at + 1 + remaining
     if end - start > maximum:
         # MQTT-3.1.2-24: a server must not send packets larger than the client said it takes.
@@ -206,7 +206,7 @@ class Reader:
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-        raise ProtocolError("a number takes more than four bytes", clause="MQTT-1.5.5-1")
+        raise ProtocolError("a number takes more than four bytes")
 
     def packet_id(self) -> int:
         """Take a packet identifier, which is never 0 (MQTT-2.2.1-3)."""

@@ -14,7 +14,7 @@ from simulator.mqtt.blocked import (
     QuotaExceededError,
     UnsupportedError,
 )
-from simulator.mqtt.events import Acknowledged, Connected, Event, Lost, PublishRefused, Violated
+from simulator.mqtt.events import Acknowledged, Connected, Event, Lost, Message, PublishRefused, Violated
 from simulator.mqtt.options import SessionOptions
 from simulator.mqtt.packets import (
     ConnAck,
@@ -24,6 +24,7 @@ from simulator.mqtt.packets import (
     Publish,
     PubRec,
     PubRel,
+    SubAck,
     Subscription,
 )
 from simulator.mqtt.sending import IDENTIFIERS
@@ -99,6 +100,10 @@ class TestPublish:
         assert made.session.inflight == 0
         assert made.session.publish("a", bytes(12), 1) == 1
         assert len(made.session.data_to_send()) == 20
+        made.cut()
+        made.session.connect()
+        give(made, ConnAck())
+        assert made.session.publish("a", bytes(20), 2, retain=True) == 2, "the next server may take more"
 
 
 class TestQuota:
@@ -148,6 +153,7 @@ class TestIdentifiers:
         made = pair(version)
         made.session._identifier = IDENTIFIERS - 1
         assert made.session.subscribe([Subscription("a")]) == IDENTIFIERS
+        give(made, SubAck(IDENTIFIERS, (0,)))
         assert made.session.publish("a", b"", 1) == 1
 
     @both
@@ -220,13 +226,13 @@ class TestAnswers:
     def test_answers_of_the_wrong_kind(self, version: MqttVersion, qos: int, answers: list[Packet]) -> None:
         made = pair(version)
         published(made, qos)
-        assert violation(give(made, *answers)).clause == "MQTT-4.3.3-1"
+        assert violation(give(made, *answers)).clause == "MQTT-3.3.4-1"
 
     @both
     def test_puback_after_pubrec_is_of_the_wrong_kind(self, version: MqttVersion) -> None:
         made = pair(version)
         published(made, 2)
-        assert violation(give(made, PubRec(1), PubAck(1))).clause == "MQTT-4.3.3-1"
+        assert violation(give(made, PubRec(1), PubAck(1))).clause == "MQTT-3.3.4-1"
 
     def test_reasons_of_5(self) -> None:
         made = pair(V5)
@@ -274,6 +280,25 @@ class TestShortWay:
         published(made, 1)
         events = made.session.receive_data(b"\x40\x03\x00\x01\x10")
         assert "1 bytes follow" in str(violation(events))
+
+    @both
+    def test_bytes_within_another_packet_are_no_puback(self, version: MqttVersion) -> None:
+        made = pair(version)
+        published(made, 1)
+        puback = b"\x40\x02\x00\x01"
+        data = made.server.codec.write(Publish("a", puback))
+        assert made.session.receive_data(data[:-4]) == []
+        assert made.session.receive_data(puback) == [Message("a", puback, 0, False, False, ())]
+        assert made.session.inflight == 1
+
+    @both
+    def test_a_puback_before_connack_is_a_violation(self, version: MqttVersion) -> None:
+        made = pair(version)
+        published(made, 1)
+        made.cut()
+        made.session.connect()
+        assert violation(give(made, PubAck(1))).clause == "MQTT-3.2.0-1"
+        assert made.session.inflight == 1
 
     @both
     @pytest.mark.parametrize("piece", [b"\x40", b"\x40\x02", b"\x40\x02\x00", b"\x40\x03\x00\x01"])

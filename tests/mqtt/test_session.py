@@ -141,7 +141,7 @@ class TestConnect:
     @both
     def test_a_second_connack_is_a_violation(self, version: MqttVersion) -> None:
         made = pair(version)
-        assert "ConnAck" in str(violation(give(made, ConnAck())))
+        assert violation(give(made, ConnAck())).clause == "MQTT-3.2.0-2"
 
     @both
     def test_a_session_that_was_to_start_clean_must_not_be_present(self, version: MqttVersion) -> None:
@@ -191,7 +191,7 @@ class TestDisconnect:
 
     def test_a_server_of_3_1_1_must_not_send_disconnect(self) -> None:
         made = pair(V311)
-        assert violation(give(made, Disconnect())).clause == "MQTT-3.14.0-1"
+        assert "DISCONNECT in 3.1.1" in str(violation(give(made, Disconnect())))
 
     @both
     @pytest.mark.parametrize(
@@ -368,6 +368,17 @@ class TestBytes:
         assert pair(version).session.receive_data(b"") == []
 
     @both
+    def test_what_was_not_sent_does_not_outlive_the_link(self, version: MqttVersion) -> None:
+        made = pair(version)
+        made.session.publish("a", b"x")
+        made.session.ping()
+        give(made, Publish("a", b"x", 1, packet_id=5))
+        made.cut()
+        made.session.connect()
+        assert [type(packet) for packet in said(made)] == [Connect]
+        assert give(made, ConnAck(), PingResp()) == [Connected(False, ConnAck())]
+
+    @both
     def test_bytes_of_an_incomplete_packet_do_not_outlive_the_link(self, version: MqttVersion) -> None:
         made = pair(version)
         assert made.session.receive_data(b"\x40\x02\x00") == []
@@ -430,6 +441,6 @@ class TestBackToBack:
             assert [seen.count(topic) for topic, qos in messages if qos == 2].count(1) == len(
                 [topic for topic, qos in messages if qos == 2]
             )
-        for wanted in (1, 2):  # MQTT-4.6.0-6: in the order in which they were sent, within a QoS
+        for wanted in (1, 2):  # MQTT-4.6.0-1: in the order in which they were sent, within a QoS
             first = list(dict.fromkeys(packet.topic for packet in made.server.taken if packet.qos == wanted))
             assert first == [topic for topic, qos in sent if qos == wanted]
