@@ -26,9 +26,9 @@ from rig import Members, issue, mosquitto, run, scenario
 
 from simulator.clock import MILLISECOND
 from simulator.identity.authority import Authority
-from simulator.link import openssl
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.scenario.kinds import KeyKind, TlsVersion
+from simulator.scenario.model import Fleet
 
 if TYPE_CHECKING:
     from simulator.brokers.broker import Broker
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ROUNDS = 5
 OURS, THEIRS, FLOOR = 250, 40, 250
 RATE = 250
+GROUPS = Fleet(devices=1).groups
 
 
 async def ours(members: Members, broker: Broker) -> float:
@@ -98,8 +99,7 @@ class Floor:
         store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, authority.root))
         server.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
         server.set_session_id(b"floor")
-        openssl.set_groups(server, ["X25519"])  # what mosquitto's OpenSSL picks of the shares we send
-        settings = TlsSettings(version=TlsVersion.V13, trust=(authority.root,))
+        settings = TlsSettings(version=TlsVersion.V13, groups=GROUPS, trust=(authority.root,))
         self._client = TlsClient(settings, "localhost")
 
     def handshake(self, credential: Credential) -> int:

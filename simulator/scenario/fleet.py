@@ -176,10 +176,11 @@ class Fleet(Table):
     tls: Tls = TlsVersion.ANY
     """TLS versions that a device offers: 1.2, 1.3, or any of the two."""
 
-    groups: tuple[Text, ...] = ()
-    """Key exchange groups that a device offers, best first, such as ``X25519`` and ``P-256``.
+    groups: tuple[Text, ...] = ("X25519", "P-256", "P-384")
+    """Key exchange groups that a device offers, best first; an empty list offers what OpenSSL does.
 
-    Without any, what OpenSSL offers.
+    Units in the field offer these three. OpenSSL would put the hybrid ``X25519MLKEM768`` first, which costs
+    0.1 ms of CPU a connect and 9 KiB for as long as the connection lasts.
     """
 
     ciphers: tuple[Text, ...] = ()
