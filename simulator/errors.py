@@ -10,7 +10,10 @@ an error but an *outcome*, and is counted (see ``simulator.metrics``).
     │   └── RunFolderError         a run folder that cannot be written, read or reported
     ├── BrokerError                a broker that we manage could not be started, or ended by itself
     ├── BrokerUnreachableError     nothing accepts connections where the broker should be
-    └── ProtocolError              the peer sent something that MQTT forbids
+    ├── ProtocolError              the peer sent something that MQTT forbids
+    └── mqtt.blocked.CannotSendError    an MQTT session cannot send now; its subclasses say why
+
+``link.failure.LinkError`` stands apart: a link that fails is a measurement, and never leaves its device.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from simulator.errors import BrokerError, RunFolderError, UsageError
 from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import Run, RunStatus, Stage
 from simulator.report.summary import summarize
+from simulator.scenario.redaction import without_passwords
 from simulator.shard import Shard, ShardPlan
 from simulator.timetable import timetable
 
@@ -93,7 +94,9 @@ class Coordinator:
         plan = ShardPlan(
             self._loaded.scenario, fleets.members(), broker.endpoints, broker.trust, broker.server_name
         )
-        with RunFolder.create(self.path, self._describe(broker), self._loaded.text) as folder:
+        with RunFolder.create(
+            self.path, self._describe(broker), without_passwords(self._loaded.text)
+        ) as folder:
             shard = self._shard = Shard(
                 plan, emit=partial(self._keep, folder), on_failure=partial(self._fail, folder)
             )

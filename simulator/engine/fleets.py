@@ -68,8 +68,8 @@ class Fleets:
             return
         if store.authority is None:
             raise FleetError(
-                f"{store.path} holds {fleet.devices - missing} active devices and {name} wants {fleet.devices}; an "
-                "imported fleet has no authority to issue more: lower devices, or import more"
+                f"{store.path} holds {fleet.devices - missing} active devices, {name} wants {fleet.devices}, and "
+                "an imported fleet has no authority to issue more: lower devices, or import more"
             )
         self._watcher.issuing(name, 0, missing)
         store.issue(

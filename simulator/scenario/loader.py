@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,7 +152,7 @@ def _changes(
         asked.append(partial(broker_override, broker, document.get("broker")))
     if seed is not None:
         asked.append(partial(seed_override, seed))
-    asked += [partial(parse_override, text) for text in overrides]
+    asked += [partial(_override_from_here, text) for text in overrides]
     changes: list[Override] = []
     wrong: list[str] = []
     for make in asked:
@@ -161,6 +161,23 @@ def _changes(
         except ValueError as error:
             wrong.append(str(error))
     return changes, wrong
+
+
+def _override_from_here(text: str) -> Override:
+    """Read ``--set``; a path in it starts from the working folder, unlike one in a file."""
+    change = parse_override(text)
+    match change.path, change.value:
+        case ("fleet", _, "store"), str(path):
+            return replace(change, value=_absolute(path))
+        case ("broker", "trust"), list(paths):
+            return replace(
+                change, value=[_absolute(path) if isinstance(path, str) else path for path in paths]
+            )
+    return change
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _sentences(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from simulator.errors import ScenarioError, UsageError
 from simulator.scenario.kinds import BrokerKind
 from simulator.scenario.loader import load
+from simulator.scenario.shipped import shipped
 
 GOOD = """\
 title = "x"
@@ -643,3 +644,21 @@ def test_whatever_is_wrong_is_said_in_our_words(
         assert not any(
             word in sentence for word in ("Input", "input", "Value error", "alid ", "[key]", "fleets")
         )
+
+
+def test_a_path_on_the_command_line_starts_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = load("quickstart", overrides=["fleet.core2.store=mine.fleet"])
+    assert store.resolve(store.scenario.fleets["core2"].store or "") == tmp_path / "mine.fleet"
+    external = load("quickstart", overrides=['broker.trust=["ca.pem"]'], broker="127.0.0.1:8883")
+    assert external.resolve(external.scenario.broker.trust[0]) == tmp_path / "ca.pem"
+
+
+def test_a_path_in_a_file_starts_from_its_folder(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    text = shipped()[0].path.with_name("quickstart.toml").read_text(encoding="utf-8")
+    file.write_text(text.replace("devices = 500", 'devices = 500\nstore = "mine.fleet"'), encoding="utf-8")
+    loaded = load(file)
+    assert loaded.resolve(loaded.scenario.fleets["core2"].store or "") == tmp_path / "mine.fleet"
