@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from errno import EINPROGRESS
+from errno import EALREADY, EINPROGRESS, EISCONN
 from typing import TYPE_CHECKING, Protocol
 
 from OpenSSL import SSL
@@ -116,9 +116,7 @@ class Link:
         self._loop.remove_reader(sock.fileno())
         self._loop.remove_writer(sock.fileno())
         if orderly and tls is not None:
-            with suppress(
-                SSL.Error
-            ):  # the broker was faster, or its socket is full: either way this is the end
+            with suppress(SSL.Error):  # the broker was faster, or its socket is full
                 tls.shutdown()
         sock.close()
 
@@ -134,14 +132,16 @@ class Link:
             self._tls = tls.connection(sock, credential)
             self.tcp_started = now()
             code = sock.connect_ex(address.sockaddr)
+            if code == EINPROGRESS:  # on the loopback it is over by now; to wait for the loop would add to it
+                code = sock.connect_ex(address.sockaddr)
         except OSError as error:
             raise LinkError(Phase.TCP_CONNECT, *failure.of_socket(error.errno or 0)) from error
-        if code not in {0, EINPROGRESS}:
-            raise LinkError(Phase.TCP_CONNECT, *failure.of_socket(code))
-        if code == 0:
+        if code in {0, EISCONN}:
             self._shake_hands()
-        else:
+        elif code in {EALREADY, EINPROGRESS}:
             self._loop.add_writer(sock.fileno(), self._connected)
+        else:
+            raise LinkError(Phase.TCP_CONNECT, *failure.of_socket(code))
 
     def _connected(self) -> None:
         if self._sock is None:

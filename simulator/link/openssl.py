@@ -17,7 +17,7 @@ from OpenSSL._util import ffi, lib
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Pipe", "expect_host", "set_credential", "set_groups", "verify_result"]
+__all__ = ["Pipe", "expect_host", "openssl_version", "set_credential", "set_groups", "verify_result"]
 
 RECORD = 16_384
 """Most plaintext that a TLS record holds (RFC 8446 5.1): reading so much leaves nothing behind in OpenSSL."""
