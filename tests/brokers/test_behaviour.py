@@ -191,11 +191,46 @@ async def test_last_messages_arrive_before_a_disconnect_and_no_will_after_it(wir
     assert await watcher.ask(PINGREQ) == b"\xd0\x00"
 
 
-async def test_client_that_leaves_while_it_is_welcomed_can_come_back(wires: Wires) -> None:
+async def test_disconnect_sent_along_with_connect_is_a_disconnect(wires: Wires) -> None:
+    watcher = await wires.join(connect("watcher"))
+    await watcher.ask(subscribe("brief/#"))
+    for _ in range(5):
+        brief = await wires.open()
+        brief.send(
+            connect("brief", will=("brief/will", "gone")) + publish("brief/word", "hello") + DISCONNECT
+        )
+        assert await watcher.receive() == publish("brief/word", "hello")
+        assert await brief.receive() == CONNACK_ACCEPTED
+        assert await brief.gone()
+    assert await watcher.ask(PINGREQ) == b"\xd0\x00"
+
+
+async def test_client_that_connects_twice_is_cut_off(wires: Wires) -> None:
+    wire = await wires.join(connect("device-00001"))
+    wire.send(connect("device-00001"))
+    assert await wire.gone()
+
+
+async def test_unfinished_exchange_does_not_lock_a_client_out(wires: Wires) -> None:
+    unfinished = await wires.join(connect("unfinished", flags=0))
+    assert (await unfinished.ask(publish("half", "done", qos=2)))[0] == 0x50
+    unfinished.cut()
+    for _ in range(3):
+        hasty = await wires.open()
+        hasty.send(connect("unfinished", flags=0))
+        hasty.close()
+    patient = await wires.open()
+    assert await patient.ask(connect("unfinished", flags=0)) == bytes((0x20, 2, 1, 0))
+
+
+async def test_client_that_leaves_while_it_is_welcomed_is_heard_and_can_come_back(wires: Wires) -> None:
+    watcher = await wires.join(connect("watcher"))
+    await watcher.ask(subscribe("hasty/#"))
     for _ in range(5):
         hasty = await wires.open()
-        hasty.send(connect("hasty"))
+        hasty.send(connect("hasty") + publish("hasty/word", "hello"))
         hasty.close()
+        assert await watcher.receive() == publish("hasty/word", "hello")
     patient = await wires.join(connect("hasty"))
     assert await patient.ask(PINGREQ) == b"\xd0\x00"
 

@@ -63,12 +63,7 @@ class Connection(asyncio.Protocol, ReaderAdapter, WriterAdapter):
         """Let what was received be read, then end."""
         self._end()
 
-    # What the reception and the broker call.
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the stream has ended and all of it has been read."""
-        return self._ended and not self._buffer
+    # What the reception calls.
 
     async def connect_packet(self) -> Connect | None:
         """Return the peer's CONNECT, put back for amqtt to read; None where the peer sends anything else."""

@@ -1,14 +1,15 @@
 """amqtt's broker, mended where a fleet that reconnects would fall over it, and its limits.
 
-What is mended in amqtt 0.12 (each has a test that fails without it):
+What is mended in amqtt 0.12:
 
 - a takeover of a clean session left the old connection open, and that of a persistent session marked the new
   connection as disconnected (``Reception`` ends the old one first);
 - a client that went silent was never disconnected, and each packet cost a task for the keepalive's sake
   (``Connection`` keeps the keepalive, amqtt is told that there is none);
-- what a client had published just before it left was dropped, even if it had been acknowledged; a client that
-  left while it was being welcomed was kept for ever; one that published to an impossible topic was neither
-  served nor disconnected any more (``FleetBroker._client_message_loop``);
+- a client that left while it was being welcomed was kept for ever, and its DISCONNECT taken for a lost
+  connection; one that left a QoS 2 exchange unfinished was not served for ten seconds (``_Handler``);
+- what a client had published just before it left was dropped, even if it had been acknowledged, and one that
+  published to an impossible topic was neither served nor disconnected any more (``_client_message_loop``);
 - sessions without a user name lost their subscriptions after a second (``CertificateAuth``);
 - every newcomer was sent the retained messages of everybody's subscriptions, the whole table of subscriptions
   was put into words at each SUBSCRIBE, and a topic that begins with ``$`` closed the connection.
@@ -16,9 +17,8 @@ What is mended in amqtt 0.12 (each has a test that fails without it):
 What is not, and is a limit of the embedded broker: MQTT 3.1.1 only; a message is delivered with the QoS of
 the subscription even where it was published with a lower one; a second SUBSCRIBE to the same filter does not
 change its QoS; a malformed packet is skipped, not answered by closing the connection; messages for a
-disconnected persistent session are kept without bound; a client that sends DISCONNECT before CONNECT is
-answered has its will published; each message is compared with each subscription, so that some thousand
-subscriptions make it slow; a PUBACK that takes more than five seconds is given up.
+disconnected persistent session are kept without bound; each message is compared with each subscription, so
+that some thousand subscriptions make it slow; a PUBACK that takes more than five seconds is given up.
 """
 
 from __future__ import annotations
@@ -28,15 +28,20 @@ from typing import TYPE_CHECKING, Any
 
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.plugins.base import BaseAuthPlugin
-
-from simulator.brokers.embedded.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+    from amqtt.adapters import ReaderAdapter, WriterAdapter
+    from amqtt.broker import BrokerContext
+    from amqtt.mqtt.connect import ConnectPacket
+    from amqtt.mqtt.disconnect import DisconnectPacket
+    from amqtt.plugins.manager import PluginManager
     from amqtt.session import Session
+
+    from simulator.brokers.embedded.connection import Connection
 
     _Work = Callable[[Session, BrokerProtocolHandler], Coroutine[Any, Any, None]]
 
@@ -60,6 +65,39 @@ class _Subscriptions(dict[str, list[tuple["Session", int]]]):
         return f"<{len(self)} subscriptions>"
 
 
+class _Handler(BrokerProtocolHandler):
+    """The handler of one client's packets; it remembers how the client left, whenever that was."""
+
+    def __init__(self, plugins_manager: PluginManager[BrokerContext]) -> None:
+        super().__init__(plugins_manager)
+        self._gone: asyncio.Future[DisconnectPacket | None] = asyncio.get_running_loop().create_future()
+        self._redelivery: asyncio.Future[None] | None = None
+
+    async def wait_disconnect(self) -> DisconnectPacket | None:
+        """Return the client's DISCONNECT, or None where its connection ended without one."""
+        return await self._gone
+
+    async def handle_disconnect(self, disconnect: DisconnectPacket | None) -> None:
+        """Note that the client has left; the first word counts."""
+        if not self._gone.done():
+            self._gone.set_result(disconnect)
+
+    async def handle_connect(self, connect: ConnectPacket) -> None:  # noqa: ARG002 - the signature is amqtt's
+        """End the connection of a client that connects twice (MQTT-3.1.0-2)."""
+        await self.handle_connection_closed()
+
+    async def _retry_deliveries(self) -> None:
+        """Begin to finish what the last connection left unfinished (MQTT-4.4.0-1), without waiting for it."""
+        self._redelivery = asyncio.ensure_future(super()._retry_deliveries())
+
+    async def stop(self) -> None:
+        """End the work on the connection."""
+        if self._redelivery is not None:
+            self._redelivery.cancel()
+        await super().stop()
+        await self.handle_connection_closed()
+
+
 class FleetBroker(Broker):
     """A broker for connections that others accept (``ListenerType.EXTERNAL``, amqtt's seam for them)."""
 
@@ -73,11 +111,16 @@ class FleetBroker(Broker):
         """Serve one client until it has left and its will, if it has one, is published."""
         await self.external_connected(connection, connection, _LISTENER)
 
+    async def _initialize_client_session(
+        self, reader: ReaderAdapter, writer: WriterAdapter, remote_address: str, remote_port: int
+    ) -> tuple[BrokerProtocolHandler, Session]:
+        """Read CONNECT, and put our own handler in the place of amqtt's, which has not begun yet."""
+        _, session = await super()._initialize_client_session(reader, writer, remote_address, remote_port)
+        return _Handler(self.plugins_manager), session
+
     async def _client_message_loop(self, client_session: Session, handler: BrokerProtocolHandler) -> None:
         """Serve a client whose CONNECT is answered until it leaves or cannot be served; end its session."""
         gone = asyncio.ensure_future(handler.wait_disconnect())
-        if isinstance(handler.reader, Connection) and handler.reader.exhausted:
-            await handler.handle_connection_closed()  # it ended before amqtt began to watch for the end
         works = [asyncio.ensure_future(work(client_session, handler)) for work in self._works()]
         try:
             await asyncio.wait([gone, *works], return_when=asyncio.FIRST_COMPLETED)
@@ -85,7 +128,6 @@ class FleetBroker(Broker):
             for work in works:
                 work.cancel()
             await asyncio.gather(*works, return_exceptions=True)
-        await self._pass_on_rest(client_session, handler)
         await handler.handle_connection_closed()
         await gone
         await self._handle_disconnect(client_session, handler, gone)
@@ -98,12 +140,6 @@ class FleetBroker(Broker):
         queue = client_session.delivered_message_queue
         while await self._handle_message_delivery(client_session, handler, _done(await queue.get())):
             pass
-
-    async def _pass_on_rest(self, client_session: Session, handler: BrokerProtocolHandler) -> None:
-        """Pass on what the client published before it left."""
-        queue = client_session.delivered_message_queue
-        while not queue.empty():
-            await self._handle_message_delivery(client_session, handler, _done(queue.get_nowait()))
 
     async def _subscribe(self, client_session: Session, handler: BrokerProtocolHandler) -> None:
         while True:
