@@ -59,7 +59,7 @@ BY_VERIFY_CODE: dict[int, Outcome] = {
 }
 """``X509_V_ERR_…`` codes with a name of their own; any other means that the certificate is not trusted."""
 
-ALERT_REASON = re.compile(r"^(?:ssl/tls|sslv3|tlsv1|tlsv13)(?: alert)? (?P<name>.+)$")
+ALERT_REASON = re.compile(r"^(?:ssl/tls|sslv3|tls(?:v1|v13)?)(?: alert)? (?P<name>.+)$")
 ALERT_NAMES = frozenset(TLS_ALERTS.values())
 SPELLINGS = {"user_cancelled": "user_canceled"}
 """Where OpenSSL spells an alert in another way than RFC 8446 does."""
