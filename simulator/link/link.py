@@ -235,8 +235,7 @@ class Link:
         if self._sock is None:
             return
         self.close(orderly=False)
-        if self._opening is not None:
-            if not self._opening.done():
-                self._opening.set_exception(error)
+        if self._opening is not None and not self._opening.done():
+            self._opening.set_exception(error)
         else:
             self._loop.call_soon(self._receiver.link_lost, error)
