@@ -118,6 +118,7 @@ class Link:
         if orderly and tls is not None:
             with suppress(SSL.Error):  # the broker was faster, or its socket is full
                 tls.shutdown()
+        openssl.forget_errors()
         sock.close()
 
     def _fd(self) -> int:

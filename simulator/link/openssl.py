@@ -54,7 +54,10 @@ class Pipe:
         return number
 
     def _fail(self, result: int) -> NoReturn:
-        native(self._connection, "_raise_ssl_error")(self._ssl, result)
+        try:
+            native(self._connection, "_raise_ssl_error")(self._ssl, result)
+        finally:
+            forget_errors()
         raise SSL.Error
 
 
@@ -98,6 +101,20 @@ def verify_result(connection: SSL.Connection) -> int:
     """Return why the peer's chain was refused: an ``X509_V_ERR_…`` code, 0 where it was not."""
     code: int = lib.SSL_get_verify_result(native(connection, "_ssl"))
     return code
+
+
+def openssl_version() -> str:
+    """Return the version of the OpenSSL that speaks TLS here, such as 4.0.0: not that of ``ssl``."""
+    return SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[1]
+
+
+def forget_errors() -> None:
+    """Empty the thread's error queue, which all connections share (ERR_get_error(3)).
+
+    A reset stays in it even after it was raised, and pyOpenSSL would take it for the cause of what another
+    connection meets next.
+    """
+    lib.ERR_clear_error()
 
 
 def native(wrapper: object, attribute: str) -> Any:
