@@ -83,7 +83,9 @@ class Attempt:
         self.link.phase = Phase.MQTT_CONNECT
         self._said_at = now()
         session.connect()
-        self.link.send(session.data_to_send())
+        hello = session.data_to_send()
+        self.link.receive()
+        self.link.send(hello)
         try:
             return await self._answer
         except BaseException:

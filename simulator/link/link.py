@@ -84,6 +84,14 @@ class Link:
         finally:
             self._opening = None
 
+    def receive(self) -> None:
+        """Take what has come already, without waiting for the loop to tell.
+
+        A broker that refuses our certificate under TLS 1.3 sends its alert and closes, often before anything
+        was written. Once a write has found the connection gone, OpenSSL reads no more: so look first.
+        """
+        self._readable()
+
     def send(self, data: bytes) -> None:
         """Send bytes now, or as soon as the socket takes them, in order. After a loss they go nowhere."""
         pipe = self._pipe
@@ -97,7 +105,7 @@ class Link:
         except SSL.WantWriteError:
             sent = 0
         except SSL.Error as error:
-            self._lose(self._alert_before(error))
+            self._lose(error)
             return
         if sent < len(data):
             self._unsent = bytearray(memoryview(data)[sent:])
@@ -207,20 +215,6 @@ class Link:
         if not self._unsent:
             self._unsent = None
             self._loop.remove_writer(self._fd())
-
-    def _alert_before(self, error: SSL.Error) -> SSL.Error:
-        """Return the alert that the broker sent before it closed, where a write found the connection gone.
-
-        A broker that refuses our certificate under TLS 1.3 often closes before CONNECT is written.
-        """
-        try:
-            if self._pipe is not None:
-                self._pipe.read()
-        except (SSL.WantReadError, SSL.SysCallError, SSL.ZeroReturnError):
-            return error
-        except SSL.Error as alert:
-            return alert
-        return error
 
     def _lose(self, error: SSL.Error) -> None:
         code = openssl.verify_result(self._tls) if self._tls is not None else 0
