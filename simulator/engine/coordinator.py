@@ -1,7 +1,7 @@
 """The coordinator: owns one run from its scenario to its report.
 
 It opens fleets, broker and run folder, runs the shard, writes down what comes of it as it comes, and closes
-everything in the opposite order, however the run ends.
+everything in the opposite order, however the run ends. It must not know how a run is shown, nor of signals.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import asyncio
 import gc
 import platform
 import resource
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from OpenSSL import SSL
+from typing import TYPE_CHECKING, Self
 
 from simulator.brokers.launch import open_broker
 from simulator.clock import MILLISECOND, SECOND, now, wall
 from simulator.engine.fleets import Fleets
 from simulator.errors import BrokerError, RunFolderError, UsageError
+from simulator.link.openssl import openssl_version
 from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import Run, RunStatus, Stage
 from simulator.report.summary import summarize
@@ -31,6 +30,7 @@ from simulator.timetable import timetable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
     from simulator.brokers.broker import Broker
     from simulator.engine.watcher import Watcher
@@ -50,35 +50,58 @@ SPARE_DESCRIPTORS = 64
 
 
 class Coordinator:
-    """Runs one scenario once."""
+    """Runs one scenario once.
+
+    >>> with Coordinator(loaded, None, watcher) as coordinator:
+    ...     report = asyncio.run(coordinator.run())
+
+    Entering it does what blocks, and can take minutes: it opens the fleets and issues what they lack. That is
+    outside the event loop, so that Ctrl-C ends it at once.
+    """
 
     def __init__(self, loaded: LoadedScenario, out: Path | None, watcher: Watcher) -> None:
         self._loaded = loaded
         self._watcher = watcher
         self._stages = timetable(loaded.scenario)
+        self._stack = ExitStack()
+        self._fleets = Fleets(loaded, watcher)
         self._shard: Shard | None = None
         self._status = RunStatus.COMPLETE
         self._detail = ""
+        self._over = False
         self.trouble = ""
         """Why the run could not be saved, in a sentence; empty where it was."""
         self.path = out if out is not None else Path("runs") / folder_name(loaded.name, wall())
 
+    def __enter__(self) -> Self:
+        """Get ready, what is quick to fail first; raise a SimulatorError where the run cannot begin."""
+        raise_descriptor_limit(sum(fleet.devices for fleet in self._loaded.scenario.fleets.values()))
+        with ExitStack() as stack:
+            stack.enter_context(made_folder(self.path))
+            stack.enter_context(self._fleets)
+            settings, anchors = self._loaded.scenario.broker, self._fleets.trust_anchors
+            self._broker = open_broker(settings, anchors, folder=self._loaded.folder)
+            self._fleets.issue()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
     async def run(self) -> Report:
         """Run the scenario to its end, or until ``stop``, and return the report.
 
-        Raises a SimulatorError where the run could not begin: wrong settings, a broker that does not start or
-        cannot be reached, a folder that cannot be written.
+        Raises a SimulatorError where the run could not begin: a broker that does not start or cannot be
+        reached, a folder that cannot be written. When cancelled, what was measured until then is saved.
         """
-        raise_descriptor_limit(sum(fleet.devices for fleet in self._loaded.scenario.fleets.values()))
-        RunFolder.check(self.path)
-        with Fleets(self._loaded, self._watcher) as fleets:
-            settings = self._loaded.scenario.broker
-            broker = open_broker(settings, fleets.trust_anchors, folder=self._loaded.folder)
-            async with AsyncExitStack() as stack:
-                stack.push_async_callback(broker.stop)
-                await broker.start()
-                self._watcher.broker(broker.description)
-                return await self._run_against(broker, fleets)
+        broker = self._broker
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(broker.stop)
+            await broker.start()
+            self._watcher.broker(broker.description)
+            return await self._run_against(broker)
 
     def stop(self) -> None:
         """End the run early, in an orderly way; what was measured until then is reported."""
@@ -90,10 +113,9 @@ class Coordinator:
         if self._shard is not None:
             self._shard.stop()
 
-    async def _run_against(self, broker: Broker, fleets: Fleets) -> Report:
-        plan = ShardPlan(
-            self._loaded.scenario, fleets.members(), broker.endpoints, broker.trust, broker.server_name
-        )
+    async def _run_against(self, broker: Broker) -> Report:
+        members = self._fleets.members()
+        plan = ShardPlan(self._loaded.scenario, members, broker.endpoints, broker.trust, broker.server_name)
         with RunFolder.create(
             self.path, self._describe(broker), without_passwords(self._loaded.text)
         ) as folder:
@@ -104,21 +126,31 @@ class Coordinator:
             self._watcher.started(self._stages)
             if self._status is RunStatus.INTERRUPTED:
                 shard.stop()
-            with quiet_collector():
-                await self._run_shard(shard, broker)
+            try:
+                with quiet_collector():
+                    await self._run_shard(shard, broker)
+            except asyncio.CancelledError:
+                self._end(RunStatus.INTERRUPTED, "interrupted by the user")
+                self._close(folder)
+                raise
             self._watcher.finished()
             return self._close(folder)
 
     def _keep(self, folder: RunFolder, snapshot: Snapshot) -> None:
+        if self._over:
+            return
         with self._saving():
             folder.write(snapshot)
         self._watcher.measured(snapshot, folder.tally.totals)
 
     def _fail(self, folder: RunFolder, failure: Failure) -> None:
+        if self._over:  # a run that was ended at once leaves devices whose links break only now
+            return
         with self._saving():
             folder.fail(failure)
 
     def _close(self, folder: RunFolder) -> Report:
+        self._over = True
         with self._saving():
             folder.close(self._status, self._detail)
         return summarize(folder.tally)
@@ -185,6 +217,19 @@ class Coordinator:
         )
 
 
+@contextmanager
+def made_folder(path: Path) -> Iterator[None]:
+    """Make the run folder; take it away again where nothing was written into it."""
+    existed = path.exists()
+    RunFolder.check(path)
+    try:
+        yield
+    finally:
+        if not existed:
+            with suppress(OSError):  # it holds a run
+                path.rmdir()
+
+
 def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the error that a task group wraps: the first, where there are several."""
     error = errors.exceptions[0]
@@ -201,7 +246,7 @@ def versions() -> dict[str, str]:
     return {
         "simulator": version("mqtt-fleet-simulator"),
         "python": platform.python_version(),
-        "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[1],
+        "openssl": openssl_version(),
         "uvloop": version("uvloop"),
     }
 

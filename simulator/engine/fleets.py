@@ -12,6 +12,7 @@ from simulator.identity.authority import Authority
 from simulator.identity.store import FleetStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -36,11 +37,10 @@ class Fleets:
         self._stores: dict[str, FleetStore] = {}
 
     def __enter__(self) -> Fleets:
+        """Open the stores; raise FleetError where one cannot be used. Nothing is issued yet."""
         with ExitStack() as stack:
-            for name, fleet in self._loaded.scenario.fleets.items():
-                path = self._loaded.resolve(fleet.store) if fleet.store is not None else None
-                store = self._stores[name] = stack.enter_context(open_store(name, path))
-                self._fill(store, name, fleet)
+            for name, path in self._paths():
+                self._stores[name] = stack.enter_context(open_store(name, path))
             self._stack = stack.pop_all()
         return self
 
@@ -56,10 +56,31 @@ class Fleets:
             dict.fromkeys(anchor for store in self._stores.values() for anchor in store.trust_anchors)
         )
 
+    def issue(self) -> None:
+        """Issue the certificates that fleets lack, which can take minutes; FleetError where one cannot."""
+        for name, store in self._stores.items():
+            self._fill(store, name, self._loaded.scenario.fleets[name])
+
     def members(self) -> dict[str, list[tuple[str, Credential]]]:
         """Return the devices of each fleet in order: name and active credential."""
         fleets = self._loaded.scenario.fleets
         return {name: store.credentials(fleets[name].devices) for name, store in self._stores.items()}
+
+    def _paths(self) -> Iterator[tuple[str, Path | None]]:
+        """Yield where each fleet is stored; raise FleetError where two would be the same devices."""
+        owners: dict[Path, str] = {}
+        for name, fleet in self._loaded.scenario.fleets.items():
+            if fleet.store is None:
+                yield name, None
+                continue
+            path = self._loaded.resolve(fleet.store)
+            owner = owners.setdefault(path.resolve(), name)
+            if owner != name:
+                raise FleetError(
+                    f"{owner} and {name} both take their devices from {path}, and would end each other's "
+                    "sessions: give each fleet a store of its own"
+                )
+            yield name, path
 
     def _fill(self, store: FleetStore, name: str, fleet: Fleet) -> None:
         """Issue what a fleet lacks; raise FleetError where it has no authority to issue with."""
@@ -68,8 +89,8 @@ class Fleets:
             return
         if store.authority is None:
             raise FleetError(
-                f"{store.path} holds {fleet.devices - missing} active devices, {name} wants {fleet.devices}, and "
-                "an imported fleet has no authority to issue more: lower devices, or import more"
+                f"{store.path} holds {fleet.devices - missing} active devices, {name} wants {fleet.devices}, "
+                "and an imported fleet has no authority to issue more: lower devices, or import more"
             )
         self._watcher.issuing(name, 0, missing)
         store.issue(
