@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from simulator.cli.app import INTERRUPTED
 from simulator.clock import MICROSECOND
 from simulator.errors import UsageError
 from simulator.identity.authority import Authority
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _ROW = "{:<24} {:>10}  {:<10}  {:<20}  {}"
 
 app = typer.Typer(help="Make and manage the certificates of a fleet.", no_args_is_help=True)
@@ -145,7 +145,7 @@ def import_pem(
 def _issue(store: FleetStore, devices: int, key: KeyKind, validity: timedelta, prefix: str) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("issuing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not console.is_interactive) as bar:
         task = bar.add_task("issuing", total=devices)
         store.issue(
             devices,

@@ -16,7 +16,9 @@ __all__ = ["report"]
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder that `simulator run` wrote.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder that `simulator run` wrote.", show_default=False)
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print report.json instead of text.")] = False,
 ) -> None:
     """Report a run again, also one that was interrupted or killed.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
+from contextlib import closing
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,9 @@ import typer
 import uvloop
 from rich.console import Console
 
+from simulator.cli.app import INTERRUPTED
 from simulator.engine.coordinator import Coordinator
+from simulator.report.folder import REPORT_FILE
 from simulator.report.progress import ProgressView
 from simulator.report.text import render
 from simulator.scenario.loader import load
@@ -26,6 +30,7 @@ def run(
     scenario: Annotated[
         str,
         typer.Argument(
+            metavar="SCENARIO",
             help="A scenario file, or the name of one that ships (see: simulator scenarios).",
             show_default=False,
         ),
@@ -50,23 +55,32 @@ def run(
     ] = None,
 ) -> None:
     """Run a scenario and report latency and failures."""
-    loaded = load(scenario, overrides=set_ or (), seed=seed, broker=broker)
     view = ProgressView()
-    coordinator = Coordinator(loaded, out, view)
+    coordinator = Coordinator(load(scenario, overrides=set_ or (), seed=seed, broker=broker), out, view)
     try:
-        report = uvloop.run(until_interrupted(coordinator))
-    finally:
-        view.close()
+        with closing(view), coordinator, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            report = runner.run(until_interrupted(coordinator))
+    except KeyboardInterrupt:
+        report = None
+    if report is None:
+        saved = (coordinator.path / REPORT_FILE).exists()
+        typer.echo(f"Interrupted. {_saved(coordinator) if saved else 'Nothing was run.'}", err=True)
+        raise typer.Exit(INTERRUPTED)
     Console(highlight=False).print(render(report))
     if coordinator.trouble:
         typer.echo(f"\nNot saved: {coordinator.trouble}", err=True)
     else:
-        typer.echo(f"\nSaved in {coordinator.path}; to see it again: simulator report {coordinator.path}")
+        typer.echo(f"\n{_saved(coordinator)}")
     raise typer.Exit(report.exit_code)
 
 
-async def until_interrupted(coordinator: Coordinator) -> Report:
-    """Run until the end, or until Ctrl-C: once ends the run in an orderly way, twice ends it at once."""
+def _saved(coordinator: Coordinator) -> str:
+    path = shlex.quote(str(coordinator.path))
+    return f"Saved in {path}; to see it again: simulator report {path}"
+
+
+async def until_interrupted(coordinator: Coordinator) -> Report | None:
+    """Run until the end, or until Ctrl-C: once ends the run in an orderly way, twice at once (None)."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     presses = 0
 
@@ -83,7 +97,7 @@ async def until_interrupted(coordinator: Coordinator) -> Report:
     try:
         return await coordinator.run()
     except asyncio.CancelledError:
-        raise typer.Exit(130) from None
+        return None
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         loop.remove_signal_handler(signal.SIGTERM)
