@@ -40,11 +40,11 @@ class ProgressView:
 
     def issuing(self, fleet: str, done: int, total: int) -> None:
         """Say that certificates are being issued, and how far it has come."""
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._draw(f"issuing certificates for {fleet}", done, total, f"{done:,} of {total:,}")
         elif fleet not in self._issued:
             self._issued.add(fleet)
-            self._say(f"issuing {total:,} certificates for {fleet}")
+            self._say(f"issuing {total:,} certificate{'' if total == 1 else 's'} for {fleet}")
 
     def broker(self, description: str) -> None:
         """Say which broker accepts connections."""
@@ -59,7 +59,7 @@ class ProgressView:
         """Show the second that has passed."""
         stage = self._stage_at(snapshot.end)
         figures = figures_of(snapshot, totals)
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._draw(stage, snapshot.end, self._stages[-1].end, figures)
         elif snapshot.end >= self._next_line:
             self._next_line = snapshot.end - snapshot.end % LINE_EVERY + LINE_EVERY
@@ -67,7 +67,7 @@ class ProgressView:
 
     def stopping(self) -> None:
         """Say that the run ends early."""
-        self._say("interrupted: devices are saying goodbye; press Ctrl-C again to end at once")
+        self._say("interrupted: the run ends in order; press Ctrl-C again to end it at once")
 
     def finished(self) -> None:
         """Take the bar away."""
@@ -89,9 +89,10 @@ class ProgressView:
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=None),  # takes what the words leave of the line
                 TextColumn("{task.fields[figures]}"),
                 console=self._console,
+                expand=True,
                 auto_refresh=False,
                 transient=True,
             )

@@ -84,7 +84,8 @@ def _title(report: Report) -> Text:
 
 
 def _conclusion(report: Report) -> Text:
-    return Text.assemble(_CONCLUSIONS[report.conclusion], " ", report.reason)
+    reason = report.reason  # that of a failed run is an error's message, which begins in lower case
+    return Text.assemble(_CONCLUSIONS[report.conclusion], " ", reason[:1].upper() + reason[1:])
 
 
 def _thresholds(thresholds: tuple[ThresholdFigures, ...]) -> RenderableType:
@@ -157,7 +158,11 @@ def _stages(stages: tuple[StageFigures, ...]) -> RenderableType:
 
 
 def _rate(rate: Rate) -> str:
-    return f"{rate.achieved:,.1f} of {rate.due:,.1f}" if rate.due or rate.achieved else _NOTHING
+    return f"{_number(rate.achieved)} of {_number(rate.due)}" if rate.due or rate.achieved else _NOTHING
+
+
+def _number(rate: float) -> str:
+    return f"{rate:.1f}" if rate < 99.95 else f"{rate:,.0f}"
 
 
 def _failures(failures: tuple[FailureFigures, ...], *, several_fleets: bool) -> RenderableType:
