@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from simulator import __version__
+from simulator.cli.verbs import app, execute
+from simulator.errors import BrokerUnreachableError
+from tests.support.command import Running, simulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERBS = [
+    (),
+    ("run",),
+    ("report",),
+    ("scenarios",),
+    ("fleet",),
+    *(("fleet", verb) for verb in ("create", "show", "list", "export", "import")),
+    ("broker",),
+    ("broker", "start"),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_verb_explains_itself_within_80_columns(verb: tuple[str, ...], option: str) -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*verb, option])
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_the_exit_codes_are_in_the_help() -> None:
+    help_text = " ".join(CliRunner(env={"COLUMNS": "200"}).invoke(app, ["--help"]).stdout.split())
+    for code in ("0 all", "1 a threshold", "2 wrong", "3 the run", "4 broker", "130 interrupted"):
+        assert code in help_text
+
+
+def test_the_version(tmp_path: Path) -> None:
+    ended = simulator("--version", folder=tmp_path)
+    assert (ended.code, ended.out) == (0, f"simulator {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["run"], "Missing argument 'SCENARIO'"),
+        (["run", "quickstart", "--nonsense"], "No such option: --nonsense"),
+        (["run", "quickstart", "--seed", "many"], "Invalid value for '--seed'"),
+        (["run", "quickstart", "soak"], "Got unexpected extra argument"),
+        (["report"], "Missing argument 'RUN'"),
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_without_a_verb_it_shows_its_help_and_ends_with_2() -> None:
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 2
+    assert "Commands" in result.output
+
+
+def test_an_error_of_ours_is_a_line_for_each_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong.toml").write_text('title = "Wrong"\nsede = 1\n[fleet.a]\ndevices = 0\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["simulator", "run", "wrong.toml"])
+    assert execute() == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 3
+    assert all(line.startswith("error: wrong.toml:") for line in lines)
+    assert any("sede" in line and "seed" in line for line in lines)
+
+
+def test_the_exit_code_is_that_of_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "sys.argv",
+        ["simulator", "run", "quickstart", "--broker", "127.0.0.1:1", "--set", "fleet.core2.devices=1"],
+    )
+    assert execute() == BrokerUnreachableError.exit_code == 4
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert "127.0.0.1:1" in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_during_the_imports_ends_with_130_and_without_a_word(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with Running(["scenarios"], tmp_path, python=["-X", "importtime"]) as running:
+        running.wait_for(" typer.main")
+        running.signal(number)
+        ended = running.end()
+    assert ended.code == 130
+    assert ended.out == ""
+    assert [line for line in ended.err.splitlines() if not line.startswith("import time:")] == []
