@@ -20,16 +20,17 @@ class Address(NamedTuple):
 
     host: str
     family: socket.AddressFamily
-    sockaddr: tuple[str, int] | tuple[str, int, int, int]
+    sockaddr: tuple[str | bytes | int, ...]
 
 
 async def resolve(endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> Address:
     """Return the first address of an endpoint; raises BrokerUnreachableError where the name has none."""
     try:
         found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: it does not fit IDNA
+        reason = error.strerror if isinstance(error, OSError) else "it is not a name that DNS can hold"
         raise BrokerUnreachableError(
-            f"the name of the broker, {endpoint.host}, cannot be resolved: {error.strerror}"
+            f"the name of the broker, {endpoint.host}, cannot be resolved: {reason}"
         ) from error
     family, _, _, _, sockaddr = found[0]
-    return Address(endpoint.host, socket.AddressFamily(family), sockaddr)  # type: ignore[arg-type]
+    return Address(endpoint.host, socket.AddressFamily(family), sockaddr)
