@@ -15,7 +15,7 @@ from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Pipe", "expect_host", "openssl_version", "set_credential", "set_groups", "verify_result"]
 
@@ -54,11 +54,11 @@ class Pipe:
         return number
 
     def _fail(self, result: int) -> NoReturn:
+        fail: Callable[[Any, int], NoReturn] = native(self._connection, "_raise_ssl_error")
         try:
-            native(self._connection, "_raise_ssl_error")(self._ssl, result)
+            fail(self._ssl, result)
         finally:
             forget_errors()
-        raise SSL.Error
 
 
 def expect_host(context: SSL.Context, host: str) -> None:
