@@ -367,8 +367,7 @@ async def test_cancelling_just_when_the_handshake_is_done(
     wire.link.opening = asyncio.create_task(wire.open(listener.address, tls, None))
     with pytest.raises(asyncio.CancelledError):
         await wire.link.opening
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        await serving
+    await asyncio.gather(serving, return_exceptions=True)
     assert wire.recipient.errors == []
 
 
