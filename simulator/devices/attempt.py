@@ -64,8 +64,8 @@ class Attempt:
         """Learn that the broker refused the session, or that the link broke."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
-        else:
-            self.broken = self.broken or error
+        elif self._answer is not None:
+            self.broken = error
 
     def failed(self, error: LinkError) -> tuple[int, int, int]:
         """Record the steps that went well; return when the failed one was due, when it started, and now."""

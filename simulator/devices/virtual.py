@@ -191,8 +191,10 @@ class VirtualDevice:
         else:
             self._attempt = None
             self._link = attempt.link
-            self._established(answered)
-            if attempt.broken is not None:
+            self._connected_at = answered
+            if attempt.broken is None:
+                self._established(answered)
+            else:
                 self.link_lost(attempt.broken)
         finally:
             context.gate.leave()
@@ -203,7 +205,7 @@ class VirtualDevice:
             return
         link.phase = Phase.SESSION
         self._failures = self._pinged_at = 0
-        self._sent_at = self._connected_at = answered
+        self._sent_at = answered
         self._set(DeviceState.CONNECTED)
         if not self._tending:
             self._tending = True
