@@ -209,7 +209,7 @@ class VirtualDevice:
         self._set(DeviceState.CONNECTED)
         if not self._tending:
             self._tending = True
-            context.pacer.at(answered + context.tend_every, self._tend)
+            context.pacer.at(answered + self._tend_every(), self._tend)
         if context.finishing:
             self._leave_when_quiet()
             return
@@ -329,7 +329,12 @@ class VirtualDevice:
         at = now()
         self._give_up_waiting(at - self._context.fleet.ack_timeout, at)
         self._keep_alive(at)
-        return due + self._context.tend_every
+        return due + self._tend_every()
+
+    def _tend_every(self) -> int:
+        """Return how often to look: twice a keepalive, which a server may have shortened (5.0)."""
+        keepalive = self._session.keepalive * SECOND
+        return min(self._context.tend_every, keepalive // 2) if keepalive else self._context.tend_every
 
     def _give_up_waiting(self, before: int, at: int) -> None:
         for token in [each for each in (*self._waiting, self._subscribing) if each and each[1] <= before]:
