@@ -124,6 +124,8 @@ class VirtualDevice:
         """End for good: no more telemetry, no new attempt; one that is under way may still succeed."""
         self._returns = None
         self.disconnect(now())
+        if self.state is DeviceState.IDLE:
+            self._write_off()
 
     def abandon(self) -> None:
         """End at once; what is still under way counts as unfinished."""
@@ -399,7 +401,15 @@ class VirtualDevice:
 
     # Small change.
 
+    def _write_off(self) -> None:
+        """Count what a kept session still owes: the run ends, and nobody comes back for it."""
+        at = now()
+        for token in tuple(self._waiting):
+            self._unanswered(token, Outcome.UNFINISHED, "the run ended before its acknowledgement", at)
+
     def _set(self, state: DeviceState) -> None:
+        if state is DeviceState.IDLE and self._context.finishing:
+            self._write_off()
         self._context.moved(self.state, state)
         self.state = state
 
