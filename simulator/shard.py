@@ -106,6 +106,7 @@ class Shard:
                         break
                     await self._run_stage(stage, start)
                 await self._finish()
+            self._snapshot()  # now that every attempt has ended, whichever way
         finally:
             self._pacer.stop()
             self._loop.set_exception_handler(None)
@@ -193,7 +194,6 @@ class Shard:
             for devices in self._devices.values():
                 for device in devices.values():
                     device.abandon()
-        self._snapshot()
 
     def _check_settled(self) -> None:
         if all(context.settled for context in self._contexts.values()):
