@@ -31,6 +31,10 @@ class ScriptedServer(Server):
         super().__init__(peer.version, peer.connack)
         self._peer = peer
 
+    def took(self, packet: Packet) -> bool:
+        """Tell whether this very packet came from this client."""
+        return any(packet is each for each in self.packets)
+
     def _answer(self, packet: Packet) -> None:
         self._peer.packets.append(packet)
         if type(packet) not in self._peer.mute:
