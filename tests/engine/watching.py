@@ -18,7 +18,7 @@ class Witness:
         self.steps: list[str] = []
         self.descriptions: list[str] = []
         self.connected = 0
-        self._on = on
+        self.on = on
 
     def issuing(self, fleet: str, done: int, total: int) -> None:
         self._step(f"issuing {fleet} {done}/{total}", "issuing")
@@ -44,6 +44,6 @@ class Witness:
     def _step(self, step: str, key: str = "") -> None:
         if not self.steps or self.steps[-1] != step:
             self.steps.append(step)
-        act = self._on.pop(key or step, None)
+        act = self.on.pop(key or step, None)
         if act is not None:
             act()
