@@ -146,7 +146,7 @@ async def test_counts_are_what_the_broker_saw(stage: Stage) -> None:
     publish = {"fleet": "core2", "rate": "100/s", "qos": 2}
     await run(
         stage.shard(
-            CONNECT,
+            CONNECT | {"duration": "400ms"},
             {"name": "load", "duration": "300ms", "publish": publish},
             {"name": "cut", "reconnect": {"fleet": "core2", "share": 0.5, "within": "100ms", "abrupt": True}},
             {"name": "move", "reconnect": {"fleet": "core2", "share": 0.3, "rate": "100/s"}},
@@ -233,7 +233,7 @@ async def test_a_bug_in_an_attempt_ends_the_run_and_is_raised(stage: Stage) -> N
         await run(shard)
     (error,) = raised.value.exceptions
     assert str(error) == "OpenSSL refuses this certificate and key"
-    await goodbyes(stage.peer, packets(stage.peer)["Connect"])
+    await stage.peer.changes.until(lambda: not any(each.open for each in stage.peer.connections))
 
 
 async def test_what_is_unfinished_at_the_end_is_counted_in_the_last_snapshot(stage: Stage) -> None:
