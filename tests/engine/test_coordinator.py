@@ -6,12 +6,14 @@ import json
 import resource
 import signal
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from simulator.brokers import mosquitto
+from simulator.clock import wall
 from simulator.engine.coordinator import (
     Coordinator,
     first_of,
@@ -89,12 +91,13 @@ async def test_a_run_from_scenario_to_report(tmp_path: Path) -> None:
 
 
 async def test_without_a_folder_given_it_is_named_after_time_and_scenario(tmp_path: Path) -> None:
-    witness = Witness()
+    witness, before = Witness(), wall()
     with Coordinator(small(tmp_path, LASTING), None, witness) as coordinator:
         witness.on["started"] = coordinator.stop
         report = await coordinator.run()
     assert coordinator.path.parts[0] == "runs"
-    assert coordinator.path.name == f"{report.started:%Y%m%dT%H%M%SZ}-small"
+    named = datetime.strptime(coordinator.path.name, "%Y%m%dT%H%M%SZ-small").replace(tzinfo=UTC)
+    assert before.replace(microsecond=0) <= named <= report.started
 
 
 async def test_what_the_thresholds_say_becomes_the_conclusion(tmp_path: Path) -> None:
