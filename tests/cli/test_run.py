@@ -162,8 +162,7 @@ def test_interrupted_while_issuing_nothing_is_left(folder: Path, number: signal.
     assert not (folder / "results").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["broker:", "steady"])
+@pytest.mark.parametrize(("number", "moment"), [(signal.SIGTERM, "broker:"), (signal.SIGINT, "steady")])
 def test_interrupted_in_the_run_it_ends_in_order(folder: Path, number: signal.Signals, moment: str) -> None:
     with Running(["run", "small.toml", "--out", "results", *LONG], folder) as running:
         running.wait_for(moment)
