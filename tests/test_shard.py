@@ -232,7 +232,7 @@ async def test_a_bug_in_an_attempt_ends_the_run_and_is_raised(stage: Stage) -> N
     with pytest.raises(ExceptionGroup) as raised:
         await run(shard)
     (error,) = raised.value.exceptions
-    assert str(error) == "OpenSSL refuses this certificate and key"
+    assert str(error) == "this private key is not that of the certificate"
     await stage.peer.changes.until(lambda: not any(each.open for each in stage.peer.connections))
 
 
