@@ -43,7 +43,7 @@ GROUPS = Fleet(devices=1).groups
 
 
 async def ours(members: Members, broker: Broker) -> float:
-    """Return the product's CPU for a connect, milliseconds: all it does, certificate and measuring included."""
+    """Return the product's CPU for a connect, milliseconds, with certificate and measuring."""
     marks: list[tuple[int, float, int]] = []
 
     def emit(snapshot: Snapshot) -> None:
@@ -59,7 +59,7 @@ async def ours(members: Members, broker: Broker) -> float:
 
 
 def loading(members: Members) -> float:
-    """Return the CPU seconds of setting the certificates up, which the product does before the first connect."""
+    """Return the CPU seconds of setting certificates up, which the product does before it connects."""
     started = time.process_time()
     for _, credential in members:
         LoadedCredential(credential)

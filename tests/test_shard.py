@@ -149,7 +149,9 @@ async def test_counts_are_what_the_broker_saw(stage: Stage) -> None:
             CONNECT | {"duration": "400ms"},
             {"name": "load", "duration": "300ms", "publish": publish},
             {"name": "cut", "reconnect": {"fleet": "core2", "share": 0.5, "within": "100ms", "abrupt": True}},
+            {"name": "rest", "duration": "500ms"},  # a device on its way is not asked to move
             {"name": "move", "reconnect": {"fleet": "core2", "share": 0.3, "rate": "100/s"}},
+            {"name": "calm", "duration": "500ms"},
             {"name": "leave", "disconnect": {"fleet": "core2", "share": 0.4, "within": "50ms"}},
         )
     )

@@ -32,6 +32,7 @@ from tests.support.tools import require
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
+    from simulator.link.link import Link
     from collections.abc import Callable, Iterator
 
     from simulator.brokers.managed import ManagedBroker
@@ -353,6 +354,11 @@ async def test_a_server_refuses_the_device(
     assert (found.phase, found.outcome) == (Phase.TLS_HANDSHAKE, alert)
 
 
+def forget_reader(link: Link) -> None:
+    """Let arrivals wait, as if the loop had much else to do."""
+    link._loop.remove_reader(link._fd())
+
+
 async def test_the_alert_counts_where_the_connection_is_reset_behind_it(
     listener: Listener, tls: TlsClient, server: Credential, devices: Authority
 ) -> None:
@@ -364,11 +370,13 @@ async def test_the_alert_counts_where_the_connection_is_reset_behind_it(
         listener.close_last()
 
     serving = asyncio.create_task(asyncio.to_thread(refuse_and_reset))
-    wire = Wire(greeting=b"CONNECT")
+    wire = Wire()
+    wire.recipient.greet = lambda: forget_reader(wire.link)
     await wire.open(listener.address, tls, None)
-    wire.link._loop.remove_reader(wire.link._fd())  # as if the loop had much else to do
     await serving
-    wire.link._readable()
+    wire.link.phase = Phase.MQTT_CONNECT
+    wire.link.receive()
+    wire.link.send(b"CONNECT")
     error = await wire.recipient.lost()
     assert (error.phase, error.outcome) == (Phase.TLS_HANDSHAKE, "certificate_required")
 
