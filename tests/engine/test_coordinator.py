@@ -352,7 +352,7 @@ async def test_the_same_seed_is_the_same_load_and_another_seed_another(
     seen = []
     for number, seed in enumerate((7, 7, 8)):
         caplog.clear()
-        loaded = small(tmp_path, f"seed={seed}", *SHORT, broker="mosquitto")
+        loaded = small(tmp_path, f"seed={seed}", broker="mosquitto")
         with caplog.at_level("INFO", logger="simulator.brokers"):
             report = await run(loaded, tmp_path / f"run{number}")
         names = [line.partition(" as ")[2].split()[0] for line in caplog.messages if "New client" in line]
