@@ -191,6 +191,7 @@ class Shard:
         self._pacer.at(start + following.at, walk)
 
     async def _finish(self) -> None:
+        self._recorder.draining = True
         for context in self._contexts.values():
             context.finishing = True
         for devices in self._devices.values():

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 
-__all__ = ["INTERRUPTED", "main"]
+__all__ = ["BUG", "INTERRUPTED", "main"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM: 128 + SIGINT, as shells have it."""
+
+BUG = 70
+"""Exit code where this program itself is at fault: EX_SOFTWARE of sysexits.h."""
 
 
 def main() -> None:
@@ -23,3 +27,6 @@ def main() -> None:
         sys.exit(execute())
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception:  # noqa: BLE001 - a bug; Python's own exit code, 1, would say that a threshold is broken
+        traceback.print_exc()
+        sys.exit(BUG)

@@ -71,11 +71,13 @@ class Recorder:
     """Everything that one shard measures. It never waits and never fails a device.
 
     ``origin`` is the start of the run in nanoseconds of this process's monotonic clock. ``on_failure`` is
-    called at once with each failure. ``stage`` is the name of the stage the shard is in, for the failures.
+    called at once with each failure. ``stage`` is the name of the stage the shard is in; what
+    is measured while it is ``draining``, after the last one, belongs to no stage, but failures still name it.
     """
 
     def __init__(self, *, shard: int, origin: int, on_failure: Callable[[Failure], None]) -> None:
         self.stage = ""
+        self.draining = False
         self._shard = shard
         self.origin = origin
         self._on_failure = on_failure
@@ -128,6 +130,7 @@ class Recorder:
         arrivals = {key: _drain(counts) for key, counts in self._arrivals.items()}
         return Snapshot(
             shard=self._shard,
+            stage="" if self.draining else self.stage,
             start=start,
             end=self._end,
             series={key: interval for key, interval in series.items() if interval.outcomes},

@@ -91,6 +91,8 @@ class Snapshot:
     """One shard's interval. It pickles, and is complete in itself: adding all of them gives the run."""
 
     shard: int
+    stage: str
+    """Name of the stage that the interval belongs to; empty after the last one."""
     start: int
     """Nanoseconds since the start of the run; so is ``end``."""
     end: int

@@ -27,6 +27,7 @@ def to_json(snapshot: Snapshot) -> str:
     """Return the counts and gauges of a snapshot as one line, without the line's end."""
     document = {
         "shard": snapshot.shard,
+        "stage": snapshot.stage,
         "start": snapshot.start,
         "end": snapshot.end,
         "cpu": snapshot.cpu,
@@ -44,6 +45,7 @@ def from_json(line: str) -> Snapshot:
         document = json.loads(line)
         return Snapshot(
             shard=document["shard"],
+            stage=document["stage"],
             start=document["start"],
             end=document["end"],
             cpu=document["cpu"],

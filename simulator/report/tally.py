@@ -95,6 +95,7 @@ class Tally:
         self.run = run
         self.totals = Totals()
         self.stages = [StageTally(stage) for stage in run.stages]
+        self._by_name = {tally.stage.name: tally for tally in self.stages}
         self.shards: dict[int, ShardTally] = {}
         self.examples: dict[tuple[str, Phase, str], Failure] = {}
         """The first failure of each fleet, phase and outcome."""
@@ -106,17 +107,10 @@ class Tally:
         self.totals.add(snapshot)
         self.end = max(self.end, snapshot.end)
         self.shards.setdefault(snapshot.shard, ShardTally()).add(snapshot)
-        stage = self._stage_at((snapshot.start + snapshot.end) // 2)
-        if stage is not None:
-            stage.add(snapshot)
+        if snapshot.stage in self._by_name:
+            self._by_name[snapshot.stage].add(snapshot)
 
     def add_failure(self, failure: Failure) -> bool:
         """Keep ``failure`` as an example if it is the first of its sort, and tell whether it is."""
         sort = (failure.fleet, failure.phase, failure.outcome)
         return self.examples.setdefault(sort, failure) is failure
-
-    def _stage_at(self, moment: int) -> StageTally | None:
-        for tally in self.stages:
-            if tally.stage.start <= moment < tally.stage.end:
-                return tally
-        return None

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from simulator import __version__
+from simulator.cli.app import main
 from simulator.cli.verbs import app, execute
 from simulator.errors import BrokerUnreachableError
 from tests.support.command import Running, simulator
@@ -107,3 +108,17 @@ def test_ctrl_c_during_the_imports_ends_with_130_and_without_a_word(
     assert ended.code == 130
     assert ended.out == ""
     assert [line for line in ended.err.splitlines() if not line.startswith("import time:")] == []
+
+
+def test_a_bug_is_not_taken_for_a_broken_threshold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("simulator.cli.verbs.execute", lambda: 1 // 0)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def snapshot(
     devices: Mapping[str, Mapping[str, int]] | None = None,
     shard: int = 0,
 ) -> Snapshot:
-    return Snapshot(shard, 0, 1, series or {}, arrivals or {}, devices or {}, cpu=0, rss=0)
+    return Snapshot(shard, "", 0, 1, series or {}, arrivals or {}, devices or {}, cpu=0, rss=0)
 
 
 def totals_of(*snapshots: Snapshot) -> Totals:

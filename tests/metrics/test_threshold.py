@@ -41,6 +41,7 @@ def totals() -> Totals:
     whole.add(
         Snapshot(
             shard=0,
+            stage="steady",
             start=0,
             end=1,
             series={

@@ -62,6 +62,7 @@ class Play:
                 self.publish(start + index * 10 * MILLISECOND)
         else:
             self.connected = 0
+            self.recorder.draining = True
         self.snapshot(start + SECOND)
 
     def snapshot(self, at: int) -> None:

@@ -30,6 +30,7 @@ class Screen:
         outcomes = Counter({"ok": published, "ack_timeout": failed})
         snapshot = Snapshot(
             shard=0,
+            stage="steady",
             start=(end - 1) * SECOND,
             end=end * SECOND,
             series={SeriesKey("core2", Phase.PUBLISH): SeriesInterval(outcomes)},

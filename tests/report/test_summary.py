@@ -204,3 +204,14 @@ def test_a_stage_not_reached_has_no_rates(tmp_path: Path) -> None:
 def test_a_run_without_stages_has_nobody_connected_at_its_end(tmp_path: Path) -> None:
     report = end(tmp_path, run=replace(RUN, stages=()))
     assert report.thresholds[1].status is Status.NO_DATA
+
+
+def test_what_a_saturated_generator_measured_late_belongs_to_its_stage(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, RUN, SCENARIO)
+    playing = Play(folder)
+    for number in range(3):
+        playing.second(number)
+    playing.snapshot(60 * SECOND)  # long after the stage should have ended
+    steady = folder.close(RunStatus.COMPLETE).stages[-1]
+    assert (steady.name, steady.reached_end) == ("steady", True)
+    assert steady.connected["core2"].connected == 20
