@@ -214,8 +214,8 @@ class Shard:
         self._cpu = cpu
 
 
-FAREWELLS = 64
-"""Devices that leave before the loop may read again."""
+FAREWELLS = 4
+"""Devices that leave before the loop may read again: more would show as latency of what is still under way."""
 
 
 def tls_settings(fleet: Fleet, trust: tuple[bytes, ...]) -> TlsSettings:
