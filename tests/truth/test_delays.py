@@ -1,0 +1,97 @@
+"""Delays that the broker makes, and records, come back as the product's figures: within 1 ms or 2 %."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator.clock import MILLISECOND
+from simulator.metrics.sample import Kind, Phase
+from simulator.scenario.kinds import TlsVersion
+from tests.support.faulty_plan import Delay, Door, Plan, Shape, Step, Uncrowd
+from tests.truth.rig import scenario
+from tests.truth.truth import STATS, Series, errors, figure, floor_of, rank, truth_of
+
+if TYPE_CHECKING:
+    from tests.truth.rig import Measured, Rig
+    from tests.truth.truth import Truth
+
+pytestmark = pytest.mark.usefixtures("first_in_line")
+
+SAMPLES = 220
+RUNS = 3
+"""Runs of which one has to be true: what else the machine does only ever adds to a latency, and not to
+every run alike; an error of the measuring would be in all of them."""
+
+SLOW = (Step.HELLO, Step.CONNECT, Step.SUBSCRIBE, Step.PUBLISH)
+FLOORS: dict[TlsVersion, dict[Series, float]] = {}
+
+
+async def measure(
+    rig: Rig, delay: Delay | None, tls: TlsVersion, *, devices: int = SAMPLES
+) -> tuple[Measured, Truth]:
+    """Connect one device after the other, then let each publish once."""
+    plan = scenario(
+        devices,
+        {"connect": {"rate": "75/s"}},
+        {"duration": "400ms"},
+        {"duration": f"{5 * devices // 2}ms", "publish": {"rate": "400/s"}},
+        tls=tls,
+        mqtt="5.0" if tls is TlsVersion.V13 else "3.1.1",
+        subscribe=[{"topic": "c/{device}", "qos": 1}],
+    )
+    port = rig.broker.listen(Plan(delays=dict.fromkeys(SLOW, delay) if delay else {}))
+    measured = await rig.run(plan, [port])
+    truth = truth_of(measured, rig.broker.record(), tls)
+    assert measured.failures == []
+    for series, samples in truth.items():
+        assert len(samples) == measured.ok(series.phase) == devices, series
+    return measured, truth
+
+
+async def floor(rig: Rig, tls: TlsVersion) -> dict[Series, float]:
+    """Measure once a session what the machine itself takes."""
+    if tls not in FLOORS:
+        FLOORS[tls] = floor_of(*await measure(rig, None, tls, devices=60))
+    return FLOORS[tls]
+
+
+@pytest.mark.parametrize(
+    ("delay", "tls"),
+    [
+        pytest.param(Delay(Shape.CONSTANT, (37,)), TlsVersion.V13, id="constant"),
+        pytest.param(Delay(Shape.UNIFORM, (20, 120)), TlsVersion.V12, id="uniform"),
+        pytest.param(Delay(Shape.EXPONENTIAL, (40,)), TlsVersion.V13, id="exponential"),
+        pytest.param(Delay(Shape.LIST, (*[4] * 19, 300)), TlsVersion.V12, id="one in twenty"),
+    ],
+)
+async def test_known_delays_come_back(rig: Rig, delay: Delay, tls: TlsVersion) -> None:
+    ground = await floor(rig, tls)
+    wrong = []
+    for _ in range(RUNS):
+        measured, truth = await measure(rig, delay, tls)
+        wrong.append(errors(measured, truth, ground))
+        if not wrong[-1]:
+            break
+    assert wrong[-1] == [], wrong
+
+
+async def test_a_syn_that_is_lost_shows_in_tcp_alone(rig: Rig) -> None:
+    """The accept queue is full for the first 0.6 s: whoever comes meanwhile is heard a second after that."""
+    port = rig.broker.listen(door=Door.CROWDED)
+
+    def uncrowd(start: int) -> None:
+        rig.broker.tell(Uncrowd(name=port.name, at=start + 600 * MILLISECOND))
+
+    plan = scenario(200, {"connect": {"rate": "200/s"}, "duration": "1700ms"})
+    measured = await rig.run(plan, [port], at_start=uncrowd)
+    truth = truth_of(measured, rig.broker.record(), TlsVersion.ANY)
+    assert measured.failures == []
+    tcp = Series(Phase.TCP_CONNECT, Kind.RESPONSE)
+    for name, percent in STATS.items():
+        true = rank(truth[tcp], percent)
+        assert true > 1_000_000
+        assert figure(measured, tcp, name) == pytest.approx(true, rel=0.02)
+        assert figure(measured, Series(Phase.TLS_HANDSHAKE, Kind.RESPONSE), name) < 500_000
+    assert figure(measured, Series(Phase.CONNECT, Kind.SERVICE), "p50") > 1_000_000
