@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tests.truth.rig import Measured, Rig
 
 RESPONSE, SERVICE = Series(Phase.PUBLISH, Kind.RESPONSE), Series(Phase.PUBLISH, Kind.SERVICE)
-DEVICES, MESSAGES = 20, 600
+DEVICES, MESSAGES = 20, 400
 
 
 async def publish(rig: Rig, *, freeze: bool) -> tuple[Measured, list[Note]]:
-    """Publish for three seconds, 200 messages a second."""
+    """Publish for two seconds, 200 messages a second."""
 
     def schedule(start: int) -> None:
         if freeze:
@@ -30,7 +30,7 @@ async def publish(rig: Rig, *, freeze: bool) -> tuple[Measured, list[Note]]:
     plan = scenario(
         DEVICES,
         {"connect": {"rate": "50/s"}, "duration": "600ms"},
-        {"duration": "3s", "publish": {"rate": "200/s"}},
+        {"duration": "2s", "publish": {"rate": "200/s"}},
     )
     measured = await rig.run(plan, [rig.broker.listen()], at_start=schedule)
     assert measured.failures == []
@@ -48,16 +48,11 @@ async def test_a_freeze_moves_the_response_times_and_not_the_median_of_the_servi
     assert figure(calm, RESPONSE, "p99") < 20_000
     assert figure(frozen, RESPONSE, "p99") > 0.9 * length
     assert figure(frozen, SERVICE, "p50") == pytest.approx(figure(calm, SERVICE, "p50"), abs=1_000)
-
-
-@pytest.mark.usefixtures("first_in_line")
-async def test_every_message_that_was_due_in_a_freeze_waited_as_long_as_it_says(rig: Rig) -> None:
-    """By the broker's clock: from when each message says that it was due to when its answer left."""
-    measured, notes = await publish(rig, freeze=True)
-    waits = [note.said - (note.due - measured.wall_offset) for note in served_publishes(notes)]
+    # By the broker's clock: from when each message says that it was due to when its answer left.
+    waits = [note.said - (note.due - frozen.wall_offset) for note in served_publishes(notes)]
     assert len(waits) == MESSAGES
     assert sum(wait > 50 * MILLISECOND for wait in waits) == pytest.approx(
         90, abs=4
     )  # 450 ms of 200 a second
     for name, percent in STATS.items():
-        assert figure(measured, RESPONSE, name) == pytest.approx(rank(waits, percent), rel=0.02, abs=1_000)
+        assert figure(frozen, RESPONSE, name) == pytest.approx(rank(waits, percent), rel=0.02, abs=1_000)

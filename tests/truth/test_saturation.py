@@ -31,14 +31,13 @@ telemetry = {{ topic = "t/{{device}}", every = "1h", payload = {{ size = 128 }} 
 [[stage]]
 name = "connect"
 connect = {{ fleet = "units", rate = "50/s" }}
-duration = "500ms"
+duration = "400ms"
 [[stage]]
 name = "flood"
-duration = "500ms"
+duration = "300ms"
 publish = {{ fleet = "units", rate = "{rate}/s" }}
 [thresholds]
 "failures" = "== 0"
-"connected" = "== 100%"
 "publish.count" = "== {messages}"
 """
 
@@ -47,7 +46,7 @@ async def flood(rig: Rig, folder: Path, rate: int) -> tuple[Ended, dict[str, Any
     """Run the command at a rate of messages; every threshold is one that the broker meets."""
     port = rig.broker.listen(SINK)
     (folder / "broker.pem").write_text(rig.trust_pem)
-    text = SCENARIO.format(endpoint=port.endpoint, rate=rate, messages=rate // 2)
+    text = SCENARIO.format(endpoint=port.endpoint, rate=rate, messages=rate * 3 // 10)
     (folder / "flood.toml").write_text(text)
     ended = await asyncio.to_thread(simulator, "run", "flood.toml", "--out", "out", folder=folder)
     rig.broker.record()
@@ -55,7 +54,7 @@ async def flood(rig: Rig, folder: Path, rate: int) -> tuple[Ended, dict[str, Any
 
 
 async def test_a_saturated_generator_says_so_and_the_run_does_not_count(rig: Rig, tmp_path: Path) -> None:
-    ended, report = await flood(rig, tmp_path, 200_000)
+    ended, report = await flood(rig, tmp_path, 160_000)
     assert report["generator"]["lag"]["p99"] > report["generator"]["lag_limit"]
     assert {each["status"] for each in report["thresholds"]} == {"met"}
     assert report["conclusion"] == "not_counted"
