@@ -10,6 +10,7 @@ from simulator.metrics.sample import Phase
 from simulator.mqtt import codec5
 from simulator.mqtt.packets import ConnAck, Disconnect
 from simulator.mqtt.reasons import Reason
+from simulator.scenario.kinds import TlsVersion
 from tests.support.faulty_plan import Certificates, Door, Fault, Plan, Step, Then
 
 TCP, TLS, MQTT, SESSION = Phase.TCP_CONNECT, Phase.TLS_HANDSHAKE, Phase.MQTT_CONNECT, Phase.SESSION
@@ -18,6 +19,7 @@ SUBSCRIBE, PUBLISH = Phase.SUBSCRIBE, Phase.PUBLISH
 QUICK = {"connect_timeout": "400ms"}
 IMPATIENT = {"ack_timeout": "300ms"}
 V5 = {"mqtt": "5.0"}
+BOTH = (TlsVersion.V12, TlsVersion.V13)
 SUBSCRIBING = {"subscribe": [{"topic": "c/{device}", "qos": 1}]}
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
@@ -52,6 +54,7 @@ class Case:
     fleet: dict[str, Any] = field(default_factory=dict)
     served: int = 0
     """Messages of each device that are acknowledged all the same."""
+    versions: tuple[TlsVersion, ...] = (TlsVersion.V13,)
 
 
 def at(step: Step, then: Then, **more: Any) -> tuple[Plan, ...]:
@@ -82,7 +85,13 @@ TCP_AND_TLS = [
     Case("closed in mid-handshake", at(Step.HELLO, Then.CLOSE), each((TLS, "closed"))),
     Case("reset in mid-handshake", at(Step.HELLO, Then.RESET), each((TLS, "reset"))),
     Case("half-closed in mid-handshake", at(Step.HELLO, Then.HALF_CLOSE), each((TLS, "closed"))),
-    Case("silent in mid-handshake", at(Step.HELLO, Then.SILENCE), each((TLS, "timeout")), fleet=QUICK),
+    Case(
+        "silent in mid-handshake",
+        at(Step.HELLO, Then.SILENCE),
+        each((TLS, "timeout")),
+        fleet=QUICK,
+        versions=BOTH,
+    ),
     Case("plain HTTP", at(Step.HELLO, Then.HALF_CLOSE, raw=HTTP), each((TLS, "tls_error"))),
     Case("noise for TLS", at(Step.HELLO, Then.HALF_CLOSE, raw=bytes(range(256))), each((TLS, "tls_error"))),
     Case(
@@ -92,14 +101,31 @@ TCP_AND_TLS = [
             for alert in ALERTS
         ),
         named(TLS, [TLS_ALERTS[alert] for alert in ALERTS]),
+        versions=BOTH,
     ),
-    Case("closed after 300 bytes sent", (Plan(sends_at_most=300),), each((TLS, "closed"))),
-    Case("reset after 300 bytes sent", (Plan(sends_at_most=300, cut=Then.RESET),), each((TLS, "reset"))),
+    Case("closed after 300 bytes sent", (Plan(sends_at_most=300),), each((TLS, "closed")), versions=BOTH),
+    Case(
+        "reset after 300 bytes sent",
+        (Plan(sends_at_most=300, cut=Then.RESET),),
+        each((TLS, "reset")),
+        versions=BOTH,
+    ),
     Case("closed after 100 bytes taken", (Plan(takes_at_most=100, cut=Then.CLOSE),), each((TLS, "reset"))),
     Case("half-closed after 100 bytes taken", (Plan(takes_at_most=100),), each((TLS, "closed"))),
-    Case("handshake byte by byte", (Plan(trickle={Step.HELLO: 5}),), each((TLS, "timeout")), fleet=QUICK),
-    Case("certificates refused", (Plan(certificates=Certificates.REFUSE),), each((TLS, "unknown_ca"))),
-    Case("certificates ignored", (Plan(certificates=Certificates.IGNORE),), served=2),
+    Case(
+        "handshake byte by byte",
+        (Plan(trickle={Step.HELLO: 5}),),
+        each((TLS, "timeout")),
+        fleet=QUICK,
+        versions=BOTH,
+    ),
+    Case(
+        "certificates refused",
+        (Plan(certificates=Certificates.REFUSE),),
+        each((TLS, "unknown_ca")),
+        versions=BOTH,
+    ),
+    Case("certificates ignored", (Plan(certificates=Certificates.IGNORE),), served=2, versions=BOTH),
 ]
 
 OPENING = [

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from simulator.clock import MILLISECOND, SECOND
+from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalOf
-from simulator.scenario.kinds import TlsVersion
-from tests.support.faulty_plan import Step
-from tests.truth.faults import OPENING, SESSIONS, TCP_AND_TLS
+from tests.support.faulty_plan import Fault, Plan, Step, Then
+from tests.truth.faults import OPENING, SESSIONS, TCP_AND_TLS, Case
 from tests.truth.rig import name_of, scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simulator.scenario.kinds import TlsVersion
     from tests.support.faulty_journal import Note
     from tests.support.faulty_process import Port
-    from tests.truth.faults import Case
     from tests.truth.rig import Measured, Rig
 
 pytestmark = pytest.mark.usefixtures("first_in_line")
@@ -35,8 +35,8 @@ MESSAGES = 2
 def timed(devices: int) -> list[dict[str, Any]]:
     """Connect all, and let each publish twice."""
     return [
-        {"connect": {"rate": "200/s"}, "duration": f"{5 * devices + 100}ms"},
-        {"duration": "150ms", "publish": {"rate": f"{MESSAGES * devices / 0.15}/s"}},
+        {"connect": {"rate": "250/s"}, "duration": f"{4 * devices + 90}ms"},
+        {"duration": "100ms", "publish": {"rate": f"{10 * MESSAGES * devices}/s"}},
     ]
 
 
@@ -93,21 +93,43 @@ def accounted_for(measured: Measured, case: Case, faulty: int) -> None:
     assert totals.failures() == len(measured.failures)
 
 
-def by_name(case: Case) -> str:
-    return case.name
+def by_name(value: object) -> str:
+    return value.name if isinstance(value, Case) else str(value)
 
 
-@pytest.mark.parametrize("tls", [TlsVersion.V12, TlsVersion.V13])
-@pytest.mark.parametrize("case", TCP_AND_TLS, ids=by_name)
-async def test_faults_of_tcp_and_tls(rig: Rig, case: Case, tls: TlsVersion) -> None:
+@pytest.mark.parametrize(
+    ("case", "tls"),
+    [(case, version) for case in (*TCP_AND_TLS, *OPENING, *SESSIONS) for version in case.versions],
+    ids=by_name,
+)
+async def test_a_fault_has_its_name_and_disturbs_nobody_else(rig: Rig, case: Case, tls: TlsVersion) -> None:
     await hold(rig, case, tls)
 
 
-@pytest.mark.parametrize("case", OPENING, ids=by_name)
-async def test_faults_while_a_session_opens(rig: Rig, case: Case) -> None:
-    await hold(rig, case, TlsVersion.V13)
+async def test_a_broker_that_answers_no_ping_is_left(rig: Rig) -> None:
+    good, bad = rig.broker.listen(), rig.broker.listen(Plan(fault=Fault(Step.PING, Then.SILENCE)))
+    plan = scenario(4, {"connect": {"rate": "200/s"}, "duration": "2700ms"}, keepalive="1s")
+    measured = await rig.run(plan, [good, bad])
+    notes = rig.broker.record()
+    ends_on_time(measured)
+    assert seen(measured) == {(Phase.SESSION, Outcome.KEEPALIVE_TIMEOUT): 2}
+    pings = Counter(note.client for note in notes if (note.event, note.step) == ("answered", Step.PING))
+    assert set(pings) == {name_of(0), name_of(2)}
+    assert min(pings.values()) >= 3
 
 
-@pytest.mark.parametrize("case", SESSIONS, ids=by_name)
-async def test_faults_of_an_established_session(rig: Rig, case: Case) -> None:
-    await hold(rig, case, TlsVersion.V13)
+async def test_devices_that_are_kicked_come_back(rig: Rig) -> None:
+    kick = Plan(fault=Fault(Step.CONNECT, Then.CLOSE, answers=True, wait=60, say=b"\xe0\2\x8e\0"))
+    port = rig.broker.listen(*[kick] * 12, *[Plan()] * 12)
+    plan = scenario(
+        12,
+        {"connect": {"rate": "400/s"}, "duration": "600ms"},
+        mqtt="5.0",
+        reconnect={"first": "100ms", "most": "200ms"},
+    )
+    measured = await rig.run(plan, [port])
+    ends_on_time(measured)
+    assert seen(measured) == {(Phase.SESSION, Outcome.TAKEN_OVER): 12}
+    assert measured.ok(Phase.CONNECT) == 24
+    said = Counter(note.client for note in rig.broker.record() if note.event == "disconnect")
+    assert said == {name_of(number): 1 for number in range(12)}  # each at the end of its second session
