@@ -20,7 +20,7 @@ from functools import partial
 from itertools import count, cycle
 from typing import TYPE_CHECKING
 
-from simulator.clock import now
+from simulator.clock import SECOND, now
 from simulator.identity.credential import Credential
 from tests.support.faulty_connection import Connection, Treatment
 from tests.support.faulty_journal import Journal, Note
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 PR_SET_TIMERSLACK = 29
 ROOM = 1024
 """Connections that may wait to be accepted."""
+GRACE = 2 * SECOND
+"""How long a port that is shut waits for its clients, who have left, or are about to."""
 
 
 class Listener:
@@ -65,7 +67,7 @@ class Listener:
             Treatment(plan, draws(plan, f"{order.seed}/{index}"), contexts[plan.certificates])
             for index, plan in enumerate(order.plans)
         ]
-        self._connections: list[Connection] = []
+        self._connections: list[tuple[Connection, threading.Thread]] = []
         self._crowd: socket.socket | None = None
         self._sock = socket.socket()
         stamp_arrivals(self._sock)
@@ -88,13 +90,15 @@ class Listener:
         self._let_in()
 
     def shut(self) -> None:
-        """Listen no more, and end the connections."""
+        """Listen no more, and end the connections that have not ended by themselves within their time."""
         with suppress(OSError):  # it never listened
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         if self._crowd is not None:
             self._crowd.close()
-        for connection in self._connections:
+        until = now() + GRACE
+        for connection, thread in self._connections:
+            thread.join(max(until - now(), 0) / SECOND)
             connection.shut()
 
     def _let_in(self) -> None:
@@ -112,10 +116,9 @@ class Listener:
             except OSError:  # shut
                 return
             connection = Connection(sock, treatment, self._journal, listener=self._order.name, number=number)
-            self._connections.append(connection)
-            threading.Thread(
-                target=connection.serve, name=f"{self._order.name} {number}", daemon=True
-            ).start()
+            thread = threading.Thread(target=connection.serve, daemon=True)
+            thread.start()
+            self._connections.append((connection, thread))
 
 
 def draws(plan: Plan, seed: str) -> dict[Step, Iterator[int]]:

@@ -185,7 +185,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shut:
-    """Close a listener and what is left of its connections."""
+    """Close a listener, and what is left of its connections two seconds later."""
 
     name: str
     do: Literal["shut"] = "shut"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from simulator.metrics.sample import Kind, Phase
 from simulator.scenario.kinds import TlsVersion
 from tests.support.faulty_plan import Delay, Door, Plan, Shape, Step, Uncrowd
 from tests.truth.rig import scenario
-from tests.truth.truth import STATS, Series, errors, figure, floor_of, rank, truth_of
+from tests.truth.truth import ABSOLUTE, STATS, Series, errors, figure, floor_of, rank, truth_of
 
 if TYPE_CHECKING:
     from tests.truth.rig import Measured, Rig
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("first_in_line")
 
 SAMPLES = 200
-RUNS = 3
-"""Runs of which one has to be true: what else the machine does only ever adds to a latency, and not to
-every run alike; an error of the measuring would be in all of them."""
+RUNS = 5
+"""Runs in one of which a figure has to be true, if it was not in the first: what else the machine does only
+ever adds to a latency, and not to every run alike. An error of the measuring would be in all of them."""
 
 SLOW = (Step.HELLO, Step.CONNECT, Step.SUBSCRIBE, Step.PUBLISH)
 FLOORS: dict[TlsVersion, dict[Series, float]] = {}
@@ -57,16 +58,16 @@ async def floor(rig: Rig, tls: TlsVersion) -> dict[Series, float]:
     return FLOORS[tls]
 
 
-def broken_promises(truth: Truth, delay: Delay) -> list[str]:
+def broken_promises(truth: Truth, delay: Delay) -> dict[str, str]:
     """Return where the broker itself did not wait for CONNACK as it was told to, within 1 ms."""
     waits = truth[Series(Phase.MQTT_CONNECT, Kind.SERVICE)]
     told = [delay.draw(f"1/0/{Step.CONNECT}", number) for number in range(len(waits))]
     pairs = {name: (rank(waits, percent), rank(told, percent)) for name, percent in STATS.items()}
-    return [
-        f"the broker's {name}: {made:.0f} µs, and told {wanted:.0f} µs"
+    return {
+        f"broker.{name}": f"{made:.0f}, and told {wanted:.0f}"
         for name, (made, wanted) in pairs.items()
-        if abs(made - wanted) > 1_000
-    ]
+        if abs(made - wanted) > ABSOLUTE
+    }
 
 
 @pytest.mark.parametrize(
@@ -78,20 +79,26 @@ def broken_promises(truth: Truth, delay: Delay) -> list[str]:
         pytest.param(Delay(Shape.LIST, (*[4] * 19, 300)), TlsVersion.V12, 75, id="one in twenty"),
     ],
 )
-async def test_known_delays_come_back(rig: Rig, delay: Delay, tls: TlsVersion, rate: int) -> None:
+async def test_known_delays_come_back(
+    rig: Rig, delay: Delay, tls: TlsVersion, rate: int, *, first_in_line: bool
+) -> None:
     """The constant delay is such that no answer comes while another device is shaking hands.
 
     Nor does one come at a full second, when the shard takes its snapshot. With the other delays, answers
     do.
     """
     ground = await floor(rig, tls)
-    wrong = []
-    for _ in range(RUNS):
+    runs: list[dict[str, str]] = []
+    while len(runs) < RUNS and (not runs or never_true(runs)):
         measured, truth = await measure(rig, delay, tls, rate=rate)
-        wrong.append(broken_promises(truth, delay) + errors(measured, truth, ground))
-        if not wrong[-1]:
-            break
-    assert wrong[-1] == [], wrong
+        runs.append(broken_promises(truth, delay) | errors(measured, truth, ground))
+    if never_true(runs) and not first_in_line and os.environ.get("CI") != "true":
+        pytest.skip(f"this machine had more urgent work, and may not be told otherwise: {runs[-1]}")
+    assert never_true(runs) == set(), runs
+
+
+def never_true(runs: list[dict[str, str]]) -> set[str]:
+    return set.intersection(*(set(wrong) for wrong in runs))
 
 
 async def test_a_syn_that_is_lost_shows_in_tcp_alone(rig: Rig) -> None:

@@ -119,11 +119,11 @@ async def test_a_broker_that_answers_no_ping_is_left(rig: Rig) -> None:
 
 
 async def test_devices_that_are_kicked_come_back(rig: Rig) -> None:
-    kick = Plan(fault=Fault(Step.CONNECT, Then.CLOSE, answers=True, wait=60, say=b"\xe0\2\x8e\0"))
+    kick = Plan(fault=Fault(Step.CONNECT, Then.CLOSE, answers=True, wait=300, say=b"\xe0\2\x8e\0"))
     port = rig.broker.listen(*[kick] * 12, *[Plan()] * 12)
     plan = scenario(
         12,
-        {"connect": {"rate": "400/s"}, "duration": "600ms"},
+        {"connect": {"rate": "400/s"}, "duration": "800ms"},
         mqtt="5.0",
         reconnect={"first": "100ms", "most": "200ms"},
     )

@@ -27,9 +27,9 @@ PLANS = (
     Plan(fault=Fault(Step.PUBLISH, Then.SILENCE)),
 )
 DEVICES, ENDPOINTS = 110, len(PLANS) + 3
-RUNS = 4
-ROOM = 2 << 20
-"""Bytes by which memory may differ; what one device holds, kept by each of those that fail, is more."""
+RUNS = 3
+ROOM = 1 << 20
+"""Bytes by which memory may differ; 43 KiB of each device of one run would be four times as much."""
 
 
 async def storm(rig: Rig) -> Measured:
@@ -78,7 +78,7 @@ async def test_memory_stays_where_it_was_however_many_attempts_fail(rig: Rig) ->
         outcomes += Counter(failure.outcome for failure in measured.failures)
         del measured
     assert resident() - before < ROOM
-    assert outcomes.total() > 3 * (DEVICES - DEVICES // ENDPOINTS)
+    assert outcomes.total() > 2 * (DEVICES - DEVICES // ENDPOINTS)
     assert {"refused", "reset", "timeout", "tls_error", "unknown_ca", "closed", "ack_timeout"} <= set(
         outcomes
     )

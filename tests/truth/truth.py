@@ -91,12 +91,12 @@ def floor_of(measured: Measured, truth: Truth) -> dict[Series, float]:
     return {series: figure(measured, series, "p50") - rank(samples, 50) for series, samples in truth.items()}
 
 
-def errors(measured: Measured, truth: Truth, floor: Mapping[Series, float]) -> list[str]:
-    """Return every figure that is too far from the truth, in words."""
-    wrong = []
+def errors(measured: Measured, truth: Truth, floor: Mapping[Series, float]) -> dict[str, str]:
+    """Return every figure that is too far from the truth: what it is, and how far, in microseconds."""
+    wrong = {}
     for series, samples in truth.items():
         for name, percent in STATS.items():
-            is_, was = figure(measured, series, name), rank(samples, percent) + floor[series]
-            if abs(is_ - was) > max(ABSOLUTE, RELATIVE * was):
-                wrong.append(f"{series.phase} {series.kind} {name}: {is_:.0f} µs, and truly {was:.0f} µs")
+            said, true = figure(measured, series, name), rank(samples, percent) + floor[series]
+            if abs(said - true) > max(ABSOLUTE, RELATIVE * true):
+                wrong[f"{series.phase}.{series.kind}.{name}"] = f"{said:.0f}, and truly {true:.0f}"
     return wrong
