@@ -233,7 +233,7 @@ class Shard:
 
 
 FAREWELLS = 4
-"""Devices that leave before the loop may read again: more would show as latency of what is still under way."""
+"""Devices that leave before the loop may read again: more would show as latency of what is under way."""
 
 
 def new_device(name: str, index: int, credential: Credential, context: FleetContext) -> Device:
