@@ -262,7 +262,7 @@ class Connection:
         step = STEPS.get(type(packet))
         if step is not None:
             due = due_of(packet) if isinstance(packet, Publish) else 0
-            self._wait_and_answer(step, heard, lambda at: self._say(step, at, data, due))
+            self._wait_and_answer(step, heard, lambda came: self._say(step, came, data, due))
         elif isinstance(reply, PubComp):
             self._put(now(), partial(self._say, Step.PUBLISH, heard, data))
 

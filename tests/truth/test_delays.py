@@ -119,3 +119,17 @@ async def test_a_syn_that_is_lost_shows_in_tcp_alone(rig: Rig) -> None:
         assert figure(measured, tcp, name) == pytest.approx(true, rel=0.02)
         assert figure(measured, Series(Phase.TLS_HANDSHAKE, Kind.RESPONSE), name) < 500_000
     assert figure(measured, Series(Phase.CONNECT, Kind.SERVICE), "p50") > 1_000_000
+
+
+async def test_an_accept_that_is_late_shows_in_tls_alone(rig: Rig) -> None:
+    """The kernel connects at once; the ClientHello waits to be read."""
+    port = rig.broker.listen(Plan(delays={Step.ACCEPT: Delay(Shape.UNIFORM, (60, 90))}))
+    plan = scenario(40, {"connect": {"rate": "75/s"}, "duration": "800ms"}, tls="1.3")
+    measured = await rig.run(plan, [port])
+    truth = truth_of(measured, rig.broker.record(), TlsVersion.V13)
+    assert measured.failures == []
+    tls = Series(Phase.TLS_HANDSHAKE, Kind.SERVICE)
+    assert 60_000 < rank(truth[tls], 50) < 90_000
+    assert figure(measured, tls, "p50") == pytest.approx(rank(truth[tls], 50), abs=4_000)
+    assert figure(measured, Series(Phase.TCP_CONNECT, Kind.SERVICE), "max") < 30_000
+    assert figure(measured, Series(Phase.MQTT_CONNECT, Kind.SERVICE), "p50") < 30_000
