@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FleetContext", "Gate", "Target"]
 
 
-LARGEST_PACKET = 1 << 20
+LARGEST_PACKET = 4 << 20
 """Bytes of a packet that a device takes; a broker that announces more breaks the protocol."""
 
 
