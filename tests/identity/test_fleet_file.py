@@ -98,7 +98,7 @@ def test_another_database_is_no_fleet(path: Path) -> None:
 def test_a_file_from_a_newer_simulator(path: Path) -> None:
     with closing(fleet_file.create_file(path)) as connection:
         connection.execute(f"PRAGMA user_version = {fleet_file.VERSION + 1}")
-    with pytest.raises(FleetError, match="version 2, and this simulator knows 1"):
+    with pytest.raises(FleetError, match="version 3, and this simulator knows 2"):
         fleet_file.open_file(path)
 
 
