@@ -79,9 +79,9 @@ class Coordinator:
         with ExitStack() as stack:
             stack.enter_context(made_folder(self.path))
             stack.enter_context(self._fleets)
-            settings, anchors = self._loaded.scenario.broker, self._fleets.trust_anchors
-            self._broker = open_broker(settings, anchors, folder=self._loaded.folder)
+            self._broker = open_broker(self._loaded.scenario.broker, folder=self._loaded.folder)
             self._fleets.issue()
+            self._broker.admit(self._fleets.trust_anchors, self._fleets.crls())
             self._stack = stack.pop_all()
         return self
 
@@ -171,6 +171,7 @@ class Coordinator:
                 beside = [
                     group.create_task(self._watch(broker), name="broker watch"),
                     group.create_task(self._outages(broker, start), name="outages"),
+                    group.create_task(self._revocations(broker, start), name="revocations"),
                 ]
                 await shard.run(start)
                 for task in beside:
@@ -195,6 +196,21 @@ class Coordinator:
                 await asyncio.sleep((start + back - now()) / SECOND)
                 try:
                     await broker.start()
+                except BrokerError as error:
+                    self._end(RunStatus.FAILED, str(error))
+                    return
+
+    async def _revocations(self, broker: Broker, start: int) -> None:
+        """Revoke certificates as the stages say, and give the broker the new lists."""
+        for number, stage in enumerate(self._stages):
+            if stage.revoke is not None:
+                seed = f"{self._loaded.scenario.seed}/{number}/revoke"
+                await asyncio.sleep((start + stage.start - now()) / SECOND)
+                crls = await asyncio.to_thread(
+                    self._fleets.revoke, stage.revoke.fleet, stage.revoke.share, seed
+                )
+                try:
+                    await broker.take_crls(crls)
                 except BrokerError as error:
                     self._end(RunStatus.FAILED, str(error))
                     return

@@ -1,4 +1,4 @@
-"""The ledger of a fleet file: which credentials are revoked, since when and why, and the lists signed of them.
+"""The ledger of a fleet file: which credentials are revoked, since when and why, and the lists of them.
 
 Knows the tables that it needs; what a list looks like is the business of ``simulator.identity.revocation``.
 """

@@ -1,10 +1,11 @@
-"""Whether the keys of a fleet file are sealed, and with what: all or none of them, changed in one transaction.
+"""Whether the keys of a fleet file are sealed, and with what: all or none, changed in one transaction.
 
 Knows the tables that hold keys; how a key is sealed is the business of ``simulator.identity.vault``.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from simulator.errors import FleetError
@@ -41,8 +42,12 @@ class Protection:
         self._path = path
         self._passphrase = passphrase
         self._vault: Vault | None = None
-        with explained(path):
-            self._lock = self._find_lock()
+
+    @cached_property
+    def _lock(self) -> Lock | None:
+        """The lock as it was when it was looked at first, or changed here."""
+        with explained(self._path):
+            return self._find_lock()
 
     @property
     def is_on(self) -> bool:

@@ -4,9 +4,9 @@
     >>> sign_crl(authority.issuing_credential, revoked, number=7, updates=updates(timedelta(days=7)))
 
 The issuing intermediate lists the devices. The root lists nothing, for it has certified the intermediate
-only; but a verifier that checks the whole chain (OpenSSL's ``X509_V_FLAG_CRL_CHECK_ALL``) wants a list of every
-issuer. Our own brokers check the leaf alone (``X509_V_FLAG_CRL_CHECK``), as mosquitto does and cannot be told
-otherwise: an authority's own certificate is a trust anchor's business.
+only; but a verifier that checks the whole chain (OpenSSL's ``X509_V_FLAG_CRL_CHECK_ALL``) wants a list of
+every issuer. Our own brokers check the leaf alone (``X509_V_FLAG_CRL_CHECK``), as mosquitto does, which
+cannot be told otherwise: an authority's own certificate is a trust anchor's business.
 
 Knows nothing of files and fleets.
 """

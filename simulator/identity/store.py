@@ -80,9 +80,14 @@ class FleetStore:
         Raises ``FleetError`` where ``path`` exists or cannot be written.
         """
         store = cls(fleet_file.create_file(path), path)
-        if passphrase is not None:
-            store.protect(passphrase)
-        store._keep(authority)
+        try:
+            if passphrase is not None:
+                store.protect(passphrase)
+            store._keep(authority)
+        except BaseException:
+            store.close()
+            path.unlink()
+            raise
         return store
 
     @classmethod
