@@ -113,7 +113,9 @@ class ManagedBroker(ABC):
                 " none"
             )
         self._crls = tuple(crls)
-        if child is not None and not await self._renew_crls(child):
+        if child is None or await self._renew_crls(child):
+            return
+        if self._child is child:  # and was not stopped meanwhile, to begin again with the new lists
             where = self.endpoints[0]
             raise BrokerError(
                 f"the {self.name} at {where} did not take a new revocation list{_last_words(child)}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from simulator.brokers.launch import open_broker
 from simulator.clock import MILLISECOND, SECOND, now, wall
 from simulator.engine.fleets import Fleets
-from simulator.errors import BrokerError, RunFolderError, UsageError
+from simulator.errors import BrokerError, FleetError, RunFolderError, UsageError
 from simulator.link.openssl import openssl_version
 from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import Run, RunStatus, Stage
@@ -206,12 +206,11 @@ class Coordinator:
             if stage.revoke is not None:
                 seed = f"{self._loaded.scenario.seed}/{number}/revoke"
                 await asyncio.sleep((start + stage.start - now()) / SECOND)
-                crls = await asyncio.to_thread(
-                    self._fleets.revoke, stage.revoke.fleet, stage.revoke.share, seed
-                )
+                fleet, share = stage.revoke.fleet, stage.revoke.share
                 try:
+                    crls = await asyncio.to_thread(self._fleets.revoke, fleet, share, seed)
                     await broker.take_crls(crls)
-                except BrokerError as error:
+                except (BrokerError, FleetError) as error:
                     self._end(RunStatus.FAILED, str(error))
                     return
 

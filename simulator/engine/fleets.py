@@ -15,7 +15,7 @@ from simulator.identity.authority import Authority
 from simulator.identity.record import Status
 from simulator.identity.store import FleetStore
 from simulator.scenario.agreement import lists_wanted
-from simulator.scenario.kinds import CertificateKind
+from simulator.scenario.kinds import BrokerKind, CertificateKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,7 @@ class Fleets:
         self._watcher = watcher
         self._stack = ExitStack()
         self._stores: dict[str, FleetStore] = {}
+        self._names: dict[str, set[str]] = {}
 
     def __enter__(self) -> Fleets:
         """Open the stores; raise FleetError where one cannot be used. Nothing is issued yet.
@@ -52,9 +53,8 @@ class Fleets:
         """
         with ExitStack() as stack:
             for name, path in self._paths():
-                self._stores[name] = stack.enter_context(
-                    open_store(name, path, self._loaded.scenario.fleets[name])
-                )
+                store = open_store(name, path, self._loaded.scenario.fleets[name])
+                self._stores[name] = stack.enter_context(store)
             self._stack = stack.pop_all()
         return self
 
@@ -83,30 +83,32 @@ class Fleets:
     def members(self) -> dict[str, list[tuple[str, Credential]]]:
         """Return the devices of each fleet in order: name and credential, which is active or revoked."""
         fleets = self._loaded.scenario.fleets
-        return {name: members_of(store, fleets[name]) for name, store in self._stores.items()}
+        members = {name: members_of(store, fleets[name]) for name, store in self._stores.items()}
+        self._names = {name: {device for device, _ in devices} for name, devices in members.items()}
+        return members
 
     def crls(self) -> tuple[bytes, ...]:
-        """Sign the revocation lists that brokers need; none where nothing is revoked in this scenario.
+        """Sign the revocation lists that a broker of ours needs; none where the scenario revokes nothing.
 
-        Raises FleetError where there is a fleet that no list can be made for: a broker would refuse it all.
+        Raises FleetError where there is a fleet that no list can be made for: the broker would refuse it all.
         """
         scenario = self._loaded.scenario
         wanted = lists_wanted(scenario.fleets, scenario.stages)
-        if not wanted:
+        if not wanted or scenario.broker.kind is BrokerKind.EXTERNAL:
             return ()
         for name, store in self._stores.items():
             if store.authority is None:
                 raise FleetError(
-                    f"{name} was imported without its authority, so it can have no revocation list, and a broker"
-                    f" that looks at lists, as for {wanted[0]}, would refuse it: run {name} without revocation"
+                    f"{store.path} holds no authority, so there is no revocation list for {name}, and a broker"
+                    f" that looks at lists, as {wanted[0]} asks for, would refuse all of it: run it without"
                 )
         return tuple(crl for store in self._stores.values() for crl in store.revocation_lists(CRL_VALIDITY))
 
     def revoke(self, name: str, share: float, seed: str) -> tuple[bytes, ...]:
         """Revoke a share of a fleet, drawn among those that are not revoked yet; return all lists, new."""
-        fleet, store = self._loaded.scenario.fleets[name], self._stores[name]
-        active = store.names(limit=fleet.devices - revoked_from_start(fleet))
-        store.revoke_many(drawn(active, round(fleet.devices * share), seed))
+        store, members = self._stores[name], self._names[name]
+        active = [device for device in store.names() if device in members]
+        store.revoke_many(drawn(active, round(len(members) * share), seed))
         return self.crls()
 
     def _revoke_from_start(self, store: FleetStore, name: str, fleet: Fleet) -> None:

@@ -64,25 +64,26 @@ def _broker_lacks(parts: Parts) -> Iterator[Mistake]:
                 yield Mistake(("stage", index, "outage"), phrase)
             if stage and stage.revoke is not None:
                 phrase = (
-                    "an external broker takes a revocation list from its operator only; `simulator fleet revoke`"
-                    " and `fleet crl` make one, or use revoked = … in the fleet"
+                    "an external broker takes revocation lists from its operator only; use revoked = … in the"
+                    " fleet, and give the operator what `simulator fleet crl` writes"
                 )
                 yield Mistake(("stage", index, "revoke"), phrase)
 
 
 def _revokes_self_signed(parts: Parts) -> Iterator[Mistake]:
-    """Yield lists that cannot be: no authority vouches for a self-signed certificate, so none takes it back."""
+    """Yield lists that cannot be: what no authority vouches for, no authority can take back."""
     for index, stage in enumerate(parts.stages):
         fleet = parts.fleets.get(stage.revoke.fleet) if stage and stage.revoke else None
         if fleet and fleet.certificates is CertificateKind.SELF_SIGNED:
             phrase = "no list revokes a self-signed certificate in a run; use revoked = … in the fleet"
             yield Mistake(("stage", index, "revoke"), phrase)
-    listed = lists_wanted(parts.fleets, parts.stages)
+    managed = parts.broker and parts.broker.kind is not BrokerKind.EXTERNAL
+    listed = lists_wanted(parts.fleets, parts.stages) if managed else []
     for name, fleet in parts.fleets.items():
         if listed and fleet and fleet.certificates is CertificateKind.SELF_SIGNED:
             phrase = (
-                f"a broker that looks at revocation lists, as for fleet {quote(listed[0])}, refuses whom no list"
-                " is about: run self-signed fleets apart from revocation"
+                f"a broker that looks at revocation lists, as fleet {quote(listed[0])} asks for, refuses"
+                " self-signed certificates, which are in none: run the two apart"
             )
             yield Mistake(("fleet", name, "certificates"), phrase)
 

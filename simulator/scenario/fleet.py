@@ -171,7 +171,7 @@ class Fleet(Table):
     """Algorithm and size of each device's private key."""
 
     certificates: CertificateKind = CertificateKind.ISSUED
-    """``issued`` by an authority, or ``self-signed``: then the broker is told to trust each of them by itself."""
+    """``issued`` by an authority, or ``self-signed``: then a broker is told to trust each of them alone."""
 
     revoked: Share = 0.0
     """Share of the devices whose certificate is revoked from the start, for the broker to refuse them.
