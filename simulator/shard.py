@@ -106,6 +106,10 @@ class Shard:
                         break
                     await self._run_stage(stage, start)
                 await self._finish()
+            self._snapshot()  # now that every attempt has ended, whichever way
+        except BaseException:
+            self._abandon()
+            raise
         finally:
             self._pacer.stop()
             self._loop.set_exception_handler(None)
@@ -190,10 +194,16 @@ class Shard:
             async with asyncio.timeout(self._plan.scenario.limits.drain / SECOND):
                 await self._settled.wait()
         except TimeoutError:
-            for devices in self._devices.values():
-                for device in devices.values():
-                    device.abandon()
-        self._snapshot()
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Take every device off the broker at once, whatever it still waits for."""
+        for context in self._contexts.values():
+            context.finishing = True
+        for devices in self._devices.values():
+            for device in devices.values():
+                device.finish()
+                device.abandon()
 
     def _check_settled(self) -> None:
         if all(context.settled for context in self._contexts.values()):

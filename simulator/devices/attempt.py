@@ -28,13 +28,15 @@ __all__ = ["Attempt"]
 class Attempt:
     """Opens a link, and an MQTT session on it. The link's receiver tells it of CONNACK and of refusals."""
 
-    __slots__ = ("_answer", "_context", "_due", "_said_at", "link")
+    __slots__ = ("_answer", "_context", "_due", "_said_at", "broken", "link")
 
     def __init__(self, context: FleetContext, receiver: Receiver, due: int) -> None:
         self._context = context
         self._due = due
         self._said_at = 0
         self._answer: asyncio.Future[int] | None = None
+        self.broken: LinkError | None = None
+        """What ended the link after CONNACK, but before the device took it over."""
         self.link = Link(context.loop, receiver)
 
     async def make(self, target: Target, credential: Credential | None, session: Session) -> int:
@@ -59,9 +61,11 @@ class Attempt:
             self._answer.set_result(at)
 
     def refused(self, error: LinkError) -> None:
-        """Learn that the broker refused the session, or that the link broke before it answered."""
+        """Learn that the broker refused the session, or that the link broke."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+        elif self._answer is not None:
+            self.broken = error
 
     def failed(self, error: LinkError) -> tuple[int, int, int]:
         """Record the steps that went well; return when the failed one was due, when it started, and now."""

@@ -7,7 +7,7 @@ link call it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from simulator.clock import SECOND, now
 from simulator.devices import noise
@@ -50,6 +50,7 @@ class VirtualDevice:
     __slots__ = (
         "_attempt",
         "_attempts",
+        "_back_at",
         "_connected_at",
         "_context",
         "_counter",
@@ -63,6 +64,7 @@ class VirtualDevice:
         "_seed",
         "_sent_at",
         "_session",
+        "_subscribing",
         "_telemetry_on",
         "_tending",
         "_topic",
@@ -84,8 +86,9 @@ class VirtualDevice:
         self._attempt: Attempt | None = None
         self._waiting: list[tuple[int, int]] = []
         """Publishes without acknowledgement, oldest first: when each was due, and when it was sent."""
+        self._subscribing: tuple[int, int] | None = None
         self._counter = self._attempts = self._failures = 0
-        self._grid = self._sent_at = self._pinged_at = self._connected_at = 0
+        self._grid = self._sent_at = self._pinged_at = self._connected_at = self._back_at = 0
         self._returns: int | None = None
         """When the device is to come back after leaving; None where it is to stay away."""
         self._telemetry_on = self._tending = False
@@ -121,6 +124,8 @@ class VirtualDevice:
         """End for good: no more telemetry, no new attempt; one that is under way may still succeed."""
         self._returns = None
         self.disconnect(now())
+        if self.state is DeviceState.IDLE:
+            self._write_off()
 
     def abandon(self) -> None:
         """End at once; what is still under way counts as unfinished."""
@@ -188,7 +193,11 @@ class VirtualDevice:
         else:
             self._attempt = None
             self._link = attempt.link
-            self._established(answered)
+            self._connected_at = answered
+            if attempt.broken is None:
+                self._established(answered)
+            else:
+                self.link_lost(attempt.broken)
         finally:
             context.gate.leave()
 
@@ -198,11 +207,11 @@ class VirtualDevice:
             return
         link.phase = Phase.SESSION
         self._failures = self._pinged_at = 0
-        self._sent_at = self._connected_at = answered
+        self._sent_at = answered
         self._set(DeviceState.CONNECTED)
         if not self._tending:
             self._tending = True
-            context.pacer.at(answered + context.tend_every, self._tend)
+            context.pacer.at(answered + self._tend_every(), self._tend)
         if context.finishing:
             self._leave_when_quiet()
             return
@@ -216,7 +225,8 @@ class VirtualDevice:
     def _subscribe(self, due: int) -> None:
         names = {"device": self.name, "fleet": self._context.name}
         wanted = [Subscription(fill(each.topic, names), each.qos) for each in self._context.fleet.subscribe]
-        self._session.subscribe(wanted, (due, now()))
+        self._subscribing = (due, now())
+        self._session.subscribe(wanted, self._subscribing)
         self._flush()
 
     # What the link tells.
@@ -254,11 +264,11 @@ class VirtualDevice:
                 self._flush()
                 self._broken_off(Phase.SESSION, Outcome.PROTOCOL_ERROR, str(error))
             case PublishRefused(token=token, name=name, reason_string=reason):
-                self._unpublished(token, name, reason or f"the broker answered {name}", received)
+                self._unanswered(token, name, reason or f"the broker answered {name}", received)
             case Lost(token=token):
-                self._unpublished(token, Outcome.SESSION_LOST, "the broker kept no session for it", received)
-            case Subscribed(token=token, codes=codes):
-                self._subscribed(token, codes, received)
+                self._unanswered(token, Outcome.SESSION_LOST, "the broker kept no session for it", received)
+            case Subscribed(codes=codes):
+                self._subscribed(codes, received)
             case Pong():
                 self._pinged_at = 0
             case _:  # messages from the broker: the session has acknowledged them
@@ -279,17 +289,25 @@ class VirtualDevice:
             self._forget_session()
             self._back_off()
 
-    def _subscribed(self, token: object, codes: tuple[int, ...], at: int) -> None:
-        due, started = cast("tuple[int, int]", token)
+    def _subscribed(self, codes: tuple[int, ...], at: int) -> None:
+        if self._subscribing is None:  # given up already
+            return
+        due, started = self._subscribing
+        self._subscribing = None
         if any(code >= 0x80 for code in codes):  # MQTT-3.9.3-2: 0x80 and above are failures
             self._record(Phase.SUBSCRIBE, Outcome.SUBSCRIPTION_REFUSED, f"SUBACK {codes}", (due, started, at))
         else:
             self._context.subscribe_ok((due, started, at))
 
-    def _unpublished(self, token: object, outcome: str, detail: str, at: int) -> None:
+    def _unanswered(self, token: object, outcome: str, detail: str, at: int) -> None:
+        """Record that a publish, or the subscribe, will not be answered any more."""
         if token in self._waiting:
             due, started = self._waiting.pop(self._waiting.index(token))
             self._record(Phase.PUBLISH, outcome, detail, (due, started, at))
+        elif self._subscribing is not None and token is self._subscribing:
+            due, started = self._subscribing
+            self._subscribing = None
+            self._record(Phase.SUBSCRIBE, outcome, detail, (due, started, at))
 
     # What the pacer tells.
 
@@ -313,12 +331,16 @@ class VirtualDevice:
         at = now()
         self._give_up_waiting(at - self._context.fleet.ack_timeout, at)
         self._keep_alive(at)
-        return due + self._context.tend_every
+        return due + self._tend_every()
+
+    def _tend_every(self) -> int:
+        """Return how often to look: twice a keepalive, which a server may have shortened (5.0)."""
+        keepalive = self._session.keepalive * SECOND
+        return min(self._context.tend_every, keepalive // 2) if keepalive else self._context.tend_every
 
     def _give_up_waiting(self, before: int, at: int) -> None:
-        while self._waiting and self._waiting[0][1] <= before:
-            due, started = self._waiting.pop(0)
-            self._record(Phase.PUBLISH, Outcome.ACK_TIMEOUT, "no acknowledgement in time", (due, started, at))
+        for token in [each for each in (*self._waiting, self._subscribing) if each and each[1] <= before]:
+            self._unanswered(token, Outcome.ACK_TIMEOUT, "no acknowledgement in time", at)
         if self.state is DeviceState.LEAVING and not self._waiting:
             self._leave(orderly=True)
 
@@ -335,7 +357,7 @@ class VirtualDevice:
             self._sent_at = self._pinged_at = at
 
     def _return(self, due: int) -> None:
-        if self.state is DeviceState.BACKING_OFF and not self._context.finishing:
+        if self.state is DeviceState.BACKING_OFF and due == self._back_at and not self._context.finishing:
             self._begin(due)
 
     # Leaving.
@@ -363,7 +385,7 @@ class VirtualDevice:
         at = now()
         for event in self._session.connection_lost():
             if isinstance(event, Lost):
-                self._unpublished(event.token, outcome, "the connection ended before its acknowledgement", at)
+                self._unanswered(event.token, outcome, "the connection ended before its acknowledgement", at)
 
     def _back_off(self) -> None:
         """Wait before the next attempt: a random time up to a limit that doubles with each failure."""
@@ -374,11 +396,20 @@ class VirtualDevice:
         self._set(DeviceState.BACKING_OFF)
         limit = min(reconnect.most, reconnect.first << min(self._failures, 32))
         wait = round(noise.share(self._seed, BACK_OFF + self._attempts) * limit)
-        context.pacer.at(now() + wait, self._return)
+        self._back_at = now() + wait
+        context.pacer.at(self._back_at, self._return)
 
     # Small change.
 
+    def _write_off(self) -> None:
+        """Count what a kept session still owes: the run ends, and nobody comes back for it."""
+        at = now()
+        for token in tuple(self._waiting):
+            self._unanswered(token, Outcome.UNFINISHED, "the run ended before its acknowledgement", at)
+
     def _set(self, state: DeviceState) -> None:
+        if state is DeviceState.IDLE and self._context.finishing:
+            self._write_off()
         self._context.moved(self.state, state)
         self.state = state
 

@@ -62,7 +62,7 @@ class Coordinator:
     def __init__(self, loaded: LoadedScenario, out: Path | None, watcher: Watcher) -> None:
         self._loaded = loaded
         self._watcher = watcher
-        self._stages = timetable(loaded.scenario)
+        self._stages: tuple[StageTimes, ...] = ()
         self._stack = ExitStack()
         self._fleets = Fleets(loaded, watcher)
         self._shard: Shard | None = None
@@ -75,11 +75,13 @@ class Coordinator:
 
     def __enter__(self) -> Self:
         """Get ready, what is quick to fail first; raise a SimulatorError where the run cannot begin."""
-        raise_descriptor_limit(sum(fleet.devices for fleet in self._loaded.scenario.fleets.values()))
+        scenario = self._loaded.scenario
+        raise_descriptor_limit(sum(fleet.devices for fleet in scenario.fleets.values()))
+        self._stages = timetable(scenario)
         with ExitStack() as stack:
             stack.enter_context(made_folder(self.path))
             stack.enter_context(self._fleets)
-            self._broker = open_broker(self._loaded.scenario.broker, folder=self._loaded.folder)
+            self._broker = open_broker(scenario.broker, folder=self._loaded.folder)
             self._fleets.issue()
             self._broker.admit(self._fleets.trust_anchors, self._fleets.crls())
             self._stack = stack.pop_all()

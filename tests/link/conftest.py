@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest_asyncio
 import uvloop
 
 from simulator.identity.authority import Authority
+from tests.support.descriptors import open_descriptors
 from tests.support.listener import Listener
 
 if TYPE_CHECKING:
@@ -42,10 +42,6 @@ def device(devices: Authority) -> Credential:
 @pytest.fixture(scope="session")
 def server(brokers: Authority) -> Credential:
     return brokers.issue_server(["localhost", "127.0.0.1"])
-
-
-def open_descriptors() -> set[str]:
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 @pytest_asyncio.fixture(autouse=True)

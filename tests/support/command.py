@@ -41,6 +41,8 @@ reconnect = { fleet = "core2", share = 0.5, within = "100ms" }
 [[stage]]
 name = "calm"
 duration = "400ms"
+[limits]
+lag = "10s" # a busy test machine must not make the run not count
 [thresholds]
 "failures" = "== 0"
 "connected" = "== 100%"
@@ -61,16 +63,20 @@ class Ended:
 
 
 class Running:
-    """A command that runs; leaving the block kills it if it has not ended by then."""
+    """A command that runs; leaving the block kills it if it has not ended by then.
+
+    What it says must fit into a pipe (64 KiB): it is read when the test asks for it.
+    """
 
     def __init__(self, arguments: Sequence[str], folder: Path, python: Sequence[str] = ()) -> None:
         command = [COMMAND[0], *python, *COMMAND[1:], *arguments]
         pipe = subprocess.PIPE
-        self._out = (folder / ".out").open("w+")
-        self._said: list[str] = []
         self.process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=self._out, stderr=pipe, text=True
+            command, cwd=folder, env=environment(), stdout=pipe, stderr=pipe, text=True
         )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.out, self.err = Stream(self.process.stdout), Stream(self.process.stderr)
 
     def __enter__(self) -> Running:
         return self
@@ -80,21 +86,12 @@ class Running:
     ) -> None:
         self.process.kill()
         self.process.wait()
-        self._stderr.close()
-        self._out.close()
-
-    @property
-    def _stderr(self) -> IO[str]:
-        assert self.process.stderr is not None
-        return self.process.stderr
+        self.err.close()
+        self.out.close()
 
     def wait_for(self, words: str) -> None:
         """Return when a line on stderr holds ``words``."""
-        for line in self._stderr:
-            self._said.append(line)
-            if words in line:
-                return
-        raise AssertionError(f"ended without {words!r}: {self._said[-3:]}")
+        self.err.wait_for(words)
 
     def children(self) -> list[psutil.Process]:
         """Return the processes that it has started, and theirs: a broker is the last."""
@@ -105,10 +102,32 @@ class Running:
 
     def end(self) -> Ended:
         """Wait for its end."""
-        self._said += self._stderr
-        code = self.process.wait()
-        self._out.seek(0)
-        return Ended(code, self._out.read(), "".join(self._said))
+        err, out = self.err.rest(), self.out.rest()
+        return Ended(self.process.wait(), out, err)
+
+
+class Stream:
+    """One of a command's outputs, read line by line and kept."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._lines: list[str] = []
+
+    def wait_for(self, words: str) -> str:
+        """Return the first line that holds ``words``, as soon as it comes."""
+        for line in self._file:
+            self._lines.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"ended without {words!r}: {self._lines[-3:]}")
+
+    def rest(self) -> str:
+        """Return all of it, from the first line on, when it has ended."""
+        self._lines += self._file
+        return "".join(self._lines)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def environment() -> dict[str, str]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
+from contextlib import suppress
+from threading import Event
 from typing import TYPE_CHECKING, Self
 
 from simulator.link.address import Address
 from tests.support.changes import SECONDS
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
     from types import TracebackType
 
+
+ALWAYS = Event()
+ALWAYS.set()
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -59,6 +64,23 @@ class Listener:
             sock or self.accept(), server_side=True, suppress_ragged_eofs=False, do_handshake_on_connect=False
         )
         self._accepted.append(wrapped)
+        wrapped.do_handshake()
+        return wrapped
+
+    def shake_hands_in_steps(
+        self, context: ssl.SSLContext, *, answer: Event = ALWAYS, go_on: Event = ALWAYS
+    ) -> ssl.SSLSocket:
+        """Wait for ``answer`` before answering the ClientHello, and for ``go_on`` before reading on."""
+        sock = self.accept()
+        assert sock.recv(1, socket.MSG_PEEK)
+        assert answer.wait(SECONDS)
+        wrapped = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._accepted.append(wrapped)
+        wrapped.setblocking(False)
+        with suppress(ssl.SSLWantReadError):
+            wrapped.do_handshake()
+        assert go_on.wait(SECONDS)
+        wrapped.settimeout(SECONDS)
         wrapped.do_handshake()
         return wrapped
 
