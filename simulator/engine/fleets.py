@@ -99,8 +99,8 @@ class Fleets:
         for name, store in self._stores.items():
             if store.authority is None:
                 raise FleetError(
-                    f"{store.path} holds no authority, so there is no revocation list for {name}, and a broker"
-                    f" that looks at lists, as {wanted[0]} asks for, would refuse all of it: run it without"
+                    f"{store.path} holds no authority, so no list can revoke any of {name}, and a broker that"
+                    f" looks at lists, as {wanted[0]} asks for, would refuse all of it: run it without"
                 )
         return tuple(crl for store in self._stores.values() for crl in store.revocation_lists(CRL_VALIDITY))
 
