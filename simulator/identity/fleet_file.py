@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["VERSION", "create_file", "explained", "in_memory", "open_file", "transaction"]
+__all__ = ["VERSION", "create_file", "explained", "in_memory", "open_file", "patience", "transaction"]
 
 VERSION = 2
 """``PRAGMA user_version`` of the tables below; a file with a greater one is from a newer simulator, and one
@@ -149,6 +149,16 @@ def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[N
         # The write lock is taken at once: two readers that both want to write later would block each other.
         connection.execute("BEGIN IMMEDIATE")
         yield
+
+
+@contextmanager
+def patience(connection: sqlite3.Connection, seconds: int) -> Iterator[None]:
+    """Wait no longer than so many seconds for other processes meanwhile."""
+    connection.execute(f"PRAGMA busy_timeout = {seconds * 1000}").fetchone()
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}").fetchone()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from simulator.errors import FleetError
-from simulator.identity.fleet_file import explained, transaction
+from simulator.identity.fleet_file import explained, patience, transaction
 from simulator.identity.vault import Lock, Vault, WrongPassphraseError, is_sealed
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _KEYS = (
     ("authority", "issuing_key", "issuing_certificate"),
 )
 """Where private keys stand: table, column, and the column with the certificate that each belongs to."""
+
+_SCRUB_SECONDS = 1  # readers come and go; one that stays is to be told of
 
 
 class Protection:
@@ -122,7 +124,8 @@ class Protection:
         """
         with explained(self._path):
             self._connection.execute("VACUUM")
-            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            with patience(self._connection, _SCRUB_SECONDS):
+                busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise FleetError(
                 f"{self._path} is in use by another process, so that traces of unprotected keys may be left"

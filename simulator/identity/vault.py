@@ -107,7 +107,7 @@ def _seal(cipher: AESGCM, secret: bytes, belongs_to: bytes) -> bytes:
 
 
 def _open(cipher: AESGCM, sealed: bytes, belongs_to: bytes) -> bytes:
-    if not is_sealed(sealed):
-        raise InvalidTag
     start = len(_SCHEME) + _NONCE_BYTES
+    if not is_sealed(sealed) or len(sealed) < start:
+        raise InvalidTag
     return cipher.decrypt(sealed[len(_SCHEME) : start], sealed[start:], belongs_to)
