@@ -89,13 +89,13 @@ def _revokes_self_signed(parts: Parts) -> Iterator[Mistake]:
 
 
 def lists_wanted(fleets: Mapping[str, Fleet | None], stages: Sequence[Stage | None]) -> list[str]:
-    """Return the fleets for whose sake a broker has to look at revocation lists, each once."""
-    from_start = [
+    """Return the fleets for whose sake a broker has to look at revocation lists."""
+    later = {stage.revoke.fleet for stage in stages if stage and stage.revoke}
+    return [
         name
         for name, fleet in fleets.items()
-        if fleet and fleet.revoked and fleet.certificates is CertificateKind.ISSUED
+        if fleet and fleet.certificates is CertificateKind.ISSUED and (fleet.revoked or name in later)
     ]
-    return list(dict.fromkeys([*from_start, *(one.revoke.fleet for one in stages if one and one.revoke)]))
 
 
 def _names_twice(stages: Sequence[Stage | None]) -> Iterator[Mistake]:
