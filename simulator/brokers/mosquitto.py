@@ -74,11 +74,12 @@ class MosquittoBroker(ManagedBroker):
     def __init__(self, client_trust: Sequence[bytes], *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._path = _find()
         self._version = _version(self._path)
+        self._folder = Path()
         super().__init__(client_trust, host=host, port=port)
 
     def _command(self, listen: Endpoint, credential: Credential) -> Command:
         """Write the configuration to a folder that is there as long as mosquitto runs."""
-        folder = Path(tempfile.mkdtemp(prefix="simulator-mosquitto-"))
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="simulator-mosquitto-"))
         for name, text in self._files(folder, listen, credential).items():
             path = folder / name
             path.touch(mode=0o600)
@@ -102,12 +103,10 @@ class MosquittoBroker(ManagedBroker):
 
     async def _renew_crls(self, child: Child) -> bool:
         """Replace the file and send SIGHUP; mosquitto says that it reloads, and does so before it goes on."""
-        if child.folder is None:
-            return False
-        path = child.folder / "revoked.new"
+        path = self._folder / "revoked.new"
         path.touch(mode=0o600)
         path.write_text(pem.revocation_lists(self._crls))
-        path.replace(child.folder / _LISTS)
+        path.replace(self._folder / _LISTS)
         return await child.reacts(_RELOADS, lambda: child.signal(signal.SIGHUP))
 
     @property

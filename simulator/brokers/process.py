@@ -86,11 +86,6 @@ class Child(asyncio.SubprocessProtocol):
         child.write(command.stdin)
         return child
 
-    @property
-    def folder(self) -> Path | None:
-        """Where the child's files are."""
-        return self._command.folder
-
     def write(self, data: bytes) -> None:
         """Send the child more input."""
         cast("asyncio.WriteTransport", self._running_transport().get_pipe_transport(0)).write(data)
@@ -104,6 +99,8 @@ class Child(asyncio.SubprocessProtocol):
         said: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._awaited[words] = said
         try:
+            if self._exited.is_set():
+                return False
             act()
             async with asyncio.timeout(_REACTION_SECONDS):
                 return await said

@@ -55,6 +55,7 @@ class Fleets:
             for name, path in self._paths():
                 store = open_store(name, path, self._loaded.scenario.fleets[name])
                 self._stores[name] = stack.enter_context(store)
+                store.unlock()
             self._stack = stack.pop_all()
         return self
 
@@ -175,9 +176,7 @@ def drawn(names: list[str], number: int, seed: str) -> list[str]:
 def open_store(name: str, path: Path | None, fleet: Fleet) -> FleetStore:
     """Open a fleet's store; make one where the file is missing, and in memory where no file is named."""
     if path is not None and path.exists():
-        store = FleetStore.open(path, passphrase.given)
-        store.unlock()
-        return store
+        return FleetStore.open(path, passphrase.given)
     issued = fleet.certificates is CertificateKind.ISSUED
     authority = Authority.create(f"Fleet {name}") if issued else None
     if path is None:
