@@ -34,6 +34,7 @@ from simulator.devices.virtual import VirtualDevice
 from simulator.engine.coordinator import quiet_collector
 from simulator.identity.authority import Authority
 from simulator.link.address import resolve
+from simulator.link.openssl import LoadedCredential
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.metrics.recorder import Recorder
 from simulator.metrics.sample import Phase
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.brokers.broker import Broker
+    from simulator.identity.credential import Credential
     from simulator.metrics.snapshot import Snapshot
 
 SATURATED_DEVICES, BATCH, BATCHES = 200, 8_000, 9
@@ -68,10 +70,10 @@ class BareLoop:
         self.acknowledged = 0
         self.on_ack: Callable[[], None] = lambda: None
 
-    def _connect(self, name: str, credential: object, broker: Broker, tls: TlsClient) -> SSL.Connection:
+    def _connect(self, name: str, credential: Credential, broker: Broker, tls: TlsClient) -> SSL.Connection:
         sock = socket.create_connection(broker.endpoints[0])
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = tls.connection(sock, credential)
+        connection = tls.connection(sock, LoadedCredential(credential))
         connection.do_handshake()
         connection.send(codec311.write(Connect(f"bare-{name}", keepalive=600)))
         if connection.recv(16_384)[0] != 0x20:

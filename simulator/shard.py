@@ -16,6 +16,7 @@ import psutil
 from simulator.clock import SECOND, now
 from simulator.devices.context import FleetContext, Gate, Target
 from simulator.devices.virtual import VirtualDevice
+from simulator.errors import SimulatorError, UsageError
 from simulator.link.address import resolve
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.metrics.recorder import Recorder
@@ -75,12 +76,19 @@ class Shard:
 
         Raises BrokerUnreachableError or UsageError, before there is any load.
         """
-        addresses = [await resolve(endpoint, self._loop) for endpoint in self._plan.endpoints]
+        try:
+            addresses = [await resolve(endpoint, self._loop) for endpoint in self._plan.endpoints]
+            self._assemble(addresses)
+        except SimulatorError:
+            self._pacer.stop()
+            raise
+
+    def _assemble(self, addresses: list[Address]) -> None:
         gate = Gate(max(1, self._plan.scenario.limits.connecting // self._plan.part.count))
         for name, fleet in self._plan.scenario.fleets.items():
             context = self._contexts[name] = self._context(name, fleet, self._targets(fleet, addresses), gate)
             self._devices[name] = {
-                index: VirtualDevice(device, index, credential, context)
+                index: new_device(device, index, credential, context)
                 for index, (device, credential) in enumerate(self._plan.members[name])
                 if self._plan.part.owns(index)
             }
@@ -226,6 +234,14 @@ class Shard:
 
 FAREWELLS = 64
 """Devices that leave before the loop may read again."""
+
+
+def new_device(name: str, index: int, credential: Credential, context: FleetContext) -> Device:
+    """Make a device; raise UsageError where OpenSSL cannot read its credential."""
+    try:
+        return VirtualDevice(name, index, credential, context)
+    except ValueError as error:
+        raise UsageError(f"device {name} of fleet {context.name} cannot be used: {error}") from error
 
 
 def tls_settings(fleet: Fleet, trust: tuple[bytes, ...]) -> TlsSettings:

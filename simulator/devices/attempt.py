@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from simulator.devices.context import FleetContext, Target
-    from simulator.identity.credential import Credential
     from simulator.link.link import Receiver
+    from simulator.link.openssl import LoadedCredential
     from simulator.mqtt.session import Session
 
 __all__ = ["Attempt"]
@@ -39,21 +39,33 @@ class Attempt:
         """What ended the link after CONNACK, but before the device took it over."""
         self.link = Link(context.loop, receiver)
 
-    async def make(self, target: Target, credential: Credential | None, session: Session) -> int:
+    async def make(self, target: Target, credential: LoadedCredential | None) -> int:
         """Return when CONNACK arrived; the samples of all phases are recorded then.
 
         Raises LinkError where the attempt fails; the link is closed then, and ``failed`` is to be called.
         """
-        timeout = self._context.fleet.connect_timeout
-        deadline = self._context.loop.call_later(timeout / SECOND, self._give_up, timeout)
+        loop, timeout = self._context.loop, self._context.fleet.connect_timeout
+        self._answer = loop.create_future()
+        deadline = loop.call_later(timeout / SECOND, self._give_up, timeout)
         try:
-            await self.link.open(target.address, target.tls, credential)
-            answered = await self._open_session(session)
+            self.link.start(target.address, target.tls, credential)
+            answered = await self._answer
+        except BaseException:
+            self.link.close(orderly=False)
+            raise
         finally:
             deadline.cancel()
-            self._answer = None
         self._measure(answered)
         return answered
+
+    def opened(self, session: Session) -> None:
+        """Send CONNECT on the link, which is open now."""
+        self.link.phase = Phase.MQTT_CONNECT
+        self._said_at = now()
+        session.connect()
+        hello = session.data_to_send()
+        self.link.receive()
+        self.link.send(hello)
 
     def accepted(self, at: int) -> None:
         """Learn that the broker accepted the session."""
@@ -64,6 +76,7 @@ class Attempt:
         """Learn that the broker refused the session, or that the link broke."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+            self._answer.exception()  # seen, also where the attempt is cancelled before it wakes up
         elif self._answer is not None:
             self.broken = error
 
@@ -82,26 +95,8 @@ class Attempt:
             self._measure_tls(lag)
         return started - lag, started, finished
 
-    async def _open_session(self, session: Session) -> int:
-        self._answer = self._context.loop.create_future()
-        self.link.phase = Phase.MQTT_CONNECT
-        self._said_at = now()
-        session.connect()
-        hello = session.data_to_send()
-        self.link.receive()
-        self.link.send(hello)
-        try:
-            return await self._answer
-        except BaseException:
-            self.link.close(orderly=False)
-            raise
-
     def _give_up(self, after: int) -> None:
-        error = LinkError(self.link.phase, Outcome.TIMEOUT, f"not done after {format_duration(after)}")
-        if self._answer is None:
-            self.link.fail(error)
-        else:
-            self.refused(error)
+        self.refused(LinkError(self.link.phase, Outcome.TIMEOUT, f"not done after {format_duration(after)}"))
 
     def _measure(self, answered: int) -> None:
         """Record the phases of an attempt that succeeded.

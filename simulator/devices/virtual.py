@@ -14,6 +14,7 @@ from simulator.devices import noise
 from simulator.devices.attempt import Attempt
 from simulator.devices.device import DeviceState
 from simulator.link.failure import LinkError
+from simulator.link.openssl import LoadedCredential
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.mqtt.blocked import CannotSendError
@@ -45,7 +46,10 @@ FIRST_MESSAGE, JITTER, BACK_OFF = 1 << 40, 2 << 40, 3 << 40
 
 
 class VirtualDevice:
-    """One device of a fleet, with a certificate of its own."""
+    """One device of a fleet, with a certificate of its own.
+
+    Raises ValueError where OpenSSL cannot read the credential.
+    """
 
     __slots__ = (
         "_attempt",
@@ -77,7 +81,7 @@ class VirtualDevice:
         self.name = name
         self.state = DeviceState.IDLE
         self._index = index
-        self._credential = credential
+        self._credential = LoadedCredential(credential) if credential is not None else None
         self._context = context
         self._seed = noise.seed_of(context.seed, context.name, index)
         self._session = new_session(name, context)
@@ -130,9 +134,8 @@ class VirtualDevice:
     def abandon(self) -> None:
         """End at once; what is still under way counts as unfinished."""
         if self._attempt is not None:
-            error = LinkError(self._attempt.link.phase, Outcome.UNFINISHED, "the run ended first")
-            self._attempt.link.fail(error)
-            self._attempt.refused(error)
+            phase = self._attempt.link.phase
+            self._attempt.refused(LinkError(phase, Outcome.UNFINISHED, "the run ended first"))
         elif self._link is not None:
             self._leave(orderly=True, outcome=Outcome.UNFINISHED)
 
@@ -183,7 +186,7 @@ class VirtualDevice:
         target = context.targets[(self._index + self._attempts) % len(context.targets)]
         self._attempts += 1
         try:
-            answered = await attempt.make(target, self._credential, self._session)
+            answered = await attempt.make(target, self._credential)
         except LinkError as error:
             self._attempt = None
             self._record(error.phase, error.outcome, error.detail, attempt.failed(error))
@@ -230,6 +233,11 @@ class VirtualDevice:
         self._flush()
 
     # What the link tells.
+
+    def link_opened(self) -> None:
+        """Learn that TLS is ready: say CONNECT."""
+        if self._attempt is not None:
+            self._attempt.opened(self._session)
 
     def data_received(self, data: bytes) -> None:
         """Take what the broker sent: acknowledgements first of all, since they are what is measured."""

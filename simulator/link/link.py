@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from errno import EALREADY, EINPROGRESS, EISCONN
+from errno import EALREADY, EINPROGRESS, EIO, EISCONN
 from typing import TYPE_CHECKING, Protocol
 
 from OpenSSL import SSL
@@ -23,8 +23,8 @@ from simulator.metrics.sample import Phase
 if TYPE_CHECKING:
     import asyncio
 
-    from simulator.identity.credential import Credential
     from simulator.link.address import Address
+    from simulator.link.openssl import LoadedCredential
     from simulator.link.tls import TlsClient
 
 __all__ = ["Link", "Receiver"]
@@ -33,11 +33,14 @@ __all__ = ["Link", "Receiver"]
 class Receiver(Protocol):
     """Who gets what arrives on a link."""
 
+    def link_opened(self) -> None:
+        """Learn that TLS is ready; what is sent now goes before the broker can answer to the handshake."""
+
     def data_received(self, data: bytes) -> None:
         """Take bytes that the broker sent."""
 
     def link_lost(self, error: LinkError) -> None:
-        """Learn that the open link is gone; called at most once, and never after ``close``."""
+        """Learn that the link could not be opened, or is gone; called once, and never after ``close``."""
 
 
 class Link:
@@ -45,7 +48,7 @@ class Link:
 
     __slots__ = (
         "_loop",
-        "_opening",
+        "_lost",
         "_pipe",
         "_receiver",
         "_sock",
@@ -63,26 +66,27 @@ class Link:
         self._sock: socket.socket | None = None
         self._tls: SSL.Connection | None = None
         self._pipe: Pipe | None = None
-        self._opening: asyncio.Future[None] | None = None
         self._unsent: bytearray | None = None
+        self._lost: LinkError | None = None
         self.phase = Phase.TCP_CONNECT
         self.tcp_started = self.tcp_finished = self.tls_finished = 0
 
-    async def open(self, address: Address, tls: TlsClient, credential: Credential | None) -> None:
-        """Connect and shake hands; ``tcp_started``, ``tcp_finished`` and ``tls_finished`` say when.
+    def start(self, address: Address, tls: TlsClient, credential: LoadedCredential | None) -> None:
+        """Connect and shake hands, then call ``link_opened``; ``link_lost`` where that fails.
 
-        They are nanoseconds of the monotonic clock. Raises LinkError with the phase that failed; then the
-        link is closed. There is no time limit here: whoever gives up calls ``fail``.
+        ``tcp_started``, ``tcp_finished`` and ``tls_finished`` say when each step began and ended, in
+        nanoseconds of the monotonic clock. There is no time limit here: whoever gives up calls ``close``.
         """
-        self._opening = opening = self._loop.create_future()
         try:
-            self._connect(address, tls, credential)
-            await opening
-        except BaseException:
-            self.close(orderly=False)
-            raise
-        finally:
-            self._opening = None
+            code = self._connect(address, tls, credential)
+        except OSError as error:
+            code = error.errno or EIO
+        if code in {0, EISCONN}:
+            self._shake_hands()
+        elif code in {EALREADY, EINPROGRESS}:
+            self._loop.add_writer(self._fd(), self._connected)
+        else:
+            self._end(LinkError(Phase.TCP_CONNECT, *failure.of_socket(code)))
 
     def receive(self) -> None:
         """Take what has come already, without waiting for the loop to tell.
@@ -111,46 +115,25 @@ class Link:
             self._unsent = bytearray(memoryview(data)[sent:])
             self._loop.add_writer(self._fd(), self._send_rest)
 
-    def fail(self, error: LinkError) -> None:
-        """Give up on the link for a reason that its user has found, such as a deadline."""
-        self._end(error)
-
     def close(self, *, orderly: bool = True) -> None:
         """End the connection; with TLS's close_notify (RFC 8446 6.1) where it ends in an orderly way."""
-        sock, tls = self._sock, self._tls
-        if sock is None:
-            return
-        self._sock = self._tls = self._pipe = self._unsent = None
-        self._loop.remove_reader(sock.fileno())
-        self._loop.remove_writer(sock.fileno())
-        if orderly and tls is not None:
-            with suppress(SSL.Error):  # the broker was faster, or its socket is full
-                tls.shutdown()
-        openssl.forget_errors()
-        sock.close()
+        self._lost = None
+        self._shut(orderly=orderly)
 
     def _fd(self) -> int:
         if self._sock is None:
             raise RuntimeError("the link is closed")
         return self._sock.fileno()
 
-    def _connect(self, address: Address, tls: TlsClient, credential: Credential | None) -> None:
-        try:
-            self._sock = sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._tls = tls.connection(sock, credential)
-            self.tcp_started = now()
+    def _connect(self, address: Address, tls: TlsClient, credential: LoadedCredential | None) -> int:
+        self._sock = sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._tls = tls.connection(sock, credential)
+        self.tcp_started = now()
+        code = sock.connect_ex(address.sockaddr)
+        if code == EINPROGRESS:  # on the loopback it is over by now; to wait for the loop would add to it
             code = sock.connect_ex(address.sockaddr)
-            if code == EINPROGRESS:  # on the loopback it is over by now; to wait for the loop would add to it
-                code = sock.connect_ex(address.sockaddr)
-        except OSError as error:
-            raise LinkError(Phase.TCP_CONNECT, *failure.of_socket(error.errno or 0)) from error
-        if code in {0, EISCONN}:
-            self._shake_hands()
-        elif code in {EALREADY, EINPROGRESS}:
-            self._loop.add_writer(sock.fileno(), self._connected)
-        else:
-            raise LinkError(Phase.TCP_CONNECT, *failure.of_socket(code))
+        return code
 
     def _connected(self) -> None:
         if self._sock is None:
@@ -185,8 +168,7 @@ class Link:
         self._pipe = Pipe(self._tls)
         self._loop.remove_writer(self._fd())
         self._loop.add_reader(self._fd(), self._readable)
-        if self._opening is not None and not self._opening.done():
-            self._opening.set_result(None)
+        self._receiver.link_opened()
 
     def _readable(self) -> None:
         pipe = self._pipe
@@ -194,12 +176,11 @@ class Link:
             return
         try:
             data = pipe.read()
-        except SSL.WantReadError:  # a record for TLS itself, such as a session ticket
-            return
         except SSL.Error as error:
             self._lose(error)
             return
-        self._receiver.data_received(data)
+        if data:
+            self._receiver.data_received(data)
 
     def _send_rest(self) -> None:
         if self._pipe is None or self._unsent is None:
@@ -227,10 +208,24 @@ class Link:
         self._end(LinkError(phase, outcome, detail))
 
     def _end(self, error: LinkError) -> None:
-        if self._sock is None:
+        self._lost = error
+        self._shut(orderly=False)
+        self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        error, self._lost = self._lost, None
+        if error is not None:  # else it was closed in the meantime
+            self._receiver.link_lost(error)
+
+    def _shut(self, *, orderly: bool) -> None:
+        sock, tls = self._sock, self._tls
+        if sock is None:
             return
-        self.close(orderly=False)
-        if self._opening is not None and not self._opening.done():
-            self._opening.set_exception(error)
-        else:
-            self._loop.call_soon(self._receiver.link_lost, error)
+        self._sock = self._tls = self._pipe = self._unsent = None
+        self._loop.remove_reader(sock.fileno())
+        self._loop.remove_writer(sock.fileno())
+        if orderly and tls is not None:
+            with suppress(SSL.Error):  # the broker was faster, or its socket is full
+                tls.shutdown()
+        openssl.forget_errors()
+        sock.close()

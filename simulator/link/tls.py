@@ -21,7 +21,7 @@ from simulator.scenario.kinds import TlsVersion
 if TYPE_CHECKING:
     import socket
 
-    from simulator.identity.credential import Credential
+    from simulator.link.openssl import LoadedCredential
 
 __all__ = ["TlsClient", "TlsSettings"]
 
@@ -68,7 +68,7 @@ class TlsClient:
         self._server_name = None if is_address(host) else host.encode("idna")
         self._contexts: dict[tuple[bytes, ...], SSL.Context] = {}
 
-    def connection(self, sock: socket.socket, credential: Credential | None) -> SSL.Connection:
+    def connection(self, sock: socket.socket, credential: LoadedCredential | None) -> SSL.Connection:
         """Return a connection over ``sock`` that is ready for its handshake.
 
         Without a credential the device shows no certificate. Raises UsageError where OpenSSL refuses a
@@ -76,7 +76,7 @@ class TlsClient:
         """
         connection = SSL.Connection(self.context(credential.chain if credential else ()), sock)
         if credential is not None:
-            openssl.set_credential(connection, credential.certificate, credential.key)
+            credential.give_to(connection)
         if self._server_name is not None:
             connection.set_tlsext_host_name(self._server_name)
         connection.set_connect_state()

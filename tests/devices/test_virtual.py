@@ -677,7 +677,7 @@ def link_dies(device: VirtualDevice, peer: Peer) -> None:
     """Let the link find out that the peer is gone, before it can tell the device."""
     assert device._link is not None
     peer.connection.reset()
-    device._link.fail(LinkError(Phase.SESSION, Outcome.RESET, "ECONNRESET"))
+    device._link._end(LinkError(Phase.SESSION, Outcome.RESET, "ECONNRESET"))
 
 
 async def test_nobody_looks_after_a_device_that_is_away(stand: SetUp) -> None:

@@ -32,6 +32,7 @@ from tests.support.tools import require
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
+    from simulator.link.link import Link
     from collections.abc import Callable, Iterator
 
     from simulator.brokers.managed import ManagedBroker
@@ -49,14 +50,11 @@ async def failed(
     address: Address, tls: TlsClient, credential: Credential | None = None, *, first: bytes = b"CONNECT"
 ) -> LinkError:
     """Open a link as a device does, say ``first`` if it opens, and return why it failed."""
-    wire = Wire()
+    wire = Wire(greeting=first)
     try:
         await wire.open(address, tls, credential)
     except LinkError as error:
         return error
-    wire.link.phase = Phase.MQTT_CONNECT
-    wire.link.receive()
-    wire.link.send(first)
     return await wire.recipient.lost()
 
 
@@ -115,6 +113,7 @@ def test_a_number_that_errno_does_not_know() -> None:
 
 OUT_OF_FILES = """
 import asyncio, os, resource, socket
+from types import SimpleNamespace
 from simulator.link.address import Address
 from simulator.link.failure import LinkError
 from simulator.link.link import Link
@@ -123,7 +122,9 @@ from simulator.link.tls import TlsClient, TlsSettings
 async def main():
     tls = TlsClient(TlsSettings(), "127.0.0.1")
     tls.check()
-    link = Link(asyncio.get_running_loop(), None)
+    loop = asyncio.get_running_loop()
+    lost = loop.create_future()
+    link = Link(loop, SimpleNamespace(link_lost=lost.set_result))
     highest = max(map(int, os.listdir("/proc/self/fd")))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
     held = []
@@ -132,10 +133,8 @@ async def main():
             held.append(os.dup(0))
     except OSError:
         pass
-    try:
-        await link.open(Address("127.0.0.1", socket.AF_INET, ("127.0.0.1", 9)), tls, None)
-    except LinkError as error:
-        print(error)
+    link.start(Address("127.0.0.1", socket.AF_INET, ("127.0.0.1", 9)), tls, None)
+    print(await lost)
 
 asyncio.run(main())
 """
@@ -355,7 +354,12 @@ async def test_a_server_refuses_the_device(
     assert (found.phase, found.outcome) == (Phase.TLS_HANDSHAKE, alert)
 
 
-async def test_the_alert_counts_where_the_connection_is_gone_before_anything_was_written(
+def forget_reader(link: Link) -> None:
+    """Let arrivals wait, as if the loop had much else to do."""
+    link._loop.remove_reader(link._fd())
+
+
+async def test_the_alert_counts_where_the_connection_is_reset_behind_it(
     listener: Listener, tls: TlsClient, server: Credential, devices: Authority
 ) -> None:
     context = server_context(server, client_trust=[devices.root], version=TlsVersion.V13)
@@ -367,10 +371,10 @@ async def test_the_alert_counts_where_the_connection_is_gone_before_anything_was
 
     serving = asyncio.create_task(asyncio.to_thread(refuse_and_reset))
     wire = Wire()
+    wire.recipient.greet = lambda: forget_reader(wire.link)
     await wire.open(listener.address, tls, None)
-    wire.link.phase = Phase.MQTT_CONNECT
-    wire.link._loop.remove_reader(wire.link._fd())  # as if the loop had much else to do
     await serving
+    wire.link.phase = Phase.MQTT_CONNECT
     wire.link.receive()
     wire.link.send(b"CONNECT")
     error = await wire.recipient.lost()

@@ -6,9 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from simulator.link.link import Link
+from simulator.link.openssl import LoadedCredential
+from simulator.metrics.sample import Phase
 from tests.support.changes import Changes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.identity.credential import Credential
     from simulator.link.address import Address
     from simulator.link.failure import LinkError
@@ -21,13 +25,23 @@ class Recipient:
     def __init__(self) -> None:
         self.data = bytearray()
         self.errors: list[LinkError] = []
+        self.opening: asyncio.Future[None] | None = None
+        self.greet: Callable[[], None] = lambda: None
         self._changes = Changes()
+
+    def link_opened(self) -> None:
+        self.greet()
+        if self.opening is not None and not self.opening.done():
+            self.opening.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         self.data += data
         self._changes.poke()
 
     def link_lost(self, error: LinkError) -> None:
+        if self.opening is not None and not self.opening.done():
+            self.opening.set_exception(error)
+            return
         self.errors.append(error)
         self._changes.poke()
 
@@ -46,10 +60,25 @@ class Recipient:
 class Wire:
     """One link and its recipient, on the running loop."""
 
-    def __init__(self, kind: type[Link] = Link) -> None:
+    def __init__(self, kind: type[Link] = Link, *, greeting: bytes = b"") -> None:
         self.recipient = Recipient()
         self.link = kind(asyncio.get_running_loop(), self.recipient)
+        if greeting:
+            self.recipient.greet = lambda: self._greet(greeting)
 
     async def open(self, address: Address, tls: TlsClient, credential: Credential | None) -> None:
-        async with asyncio.timeout(10):
-            await self.link.open(address, tls, credential)
+        """Start the link and wait until it is open; raise what it is lost by instead."""
+        loaded = LoadedCredential(credential) if credential is not None else None
+        opening = self.recipient.opening = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(10):
+                self.link.start(address, tls, loaded)
+                await opening
+        except BaseException:
+            self.link.close(orderly=False)
+            raise
+
+    def _greet(self, greeting: bytes) -> None:
+        self.link.phase = Phase.MQTT_CONNECT
+        self.link.receive()
+        self.link.send(greeting)
