@@ -146,7 +146,7 @@ async def test_counts_are_what_the_broker_saw(stage: Stage) -> None:
     publish = {"fleet": "core2", "rate": "100/s", "qos": 2}
     await run(
         stage.shard(
-            CONNECT | {"duration": "400ms"},
+            CONNECT | {"duration": "1s"},
             {"name": "load", "duration": "300ms", "publish": publish},
             {"name": "cut", "reconnect": {"fleet": "core2", "share": 0.5, "within": "100ms", "abrupt": True}},
             {"name": "rest", "duration": "500ms"},  # a device on its way is not asked to move
@@ -286,7 +286,7 @@ async def test_two_parts_do_together_what_one_does(stage: Stage) -> None:
         publish = {"fleet": "core2", "rate": "200/s", "arrivals": "poisson"}
         load = {"name": "load", "duration": "200ms", "publish": publish}
         telemetry = TELEMETRY | {"every": "1h"}
-        return stage.shard(CONNECT | {"duration": "400ms"}, load, part=part, telemetry=telemetry)
+        return stage.shard(CONNECT | {"duration": "1s"}, load, part=part, telemetry=telemetry)
 
     await run(loaded(Part()))
     whole = stage.totals

@@ -31,7 +31,7 @@ class Device(Protocol):
     state: DeviceState
 
     def connect(self, due: int) -> None:
-        """Connect; does nothing where the device is connected or on its way."""
+        """Connect; a device that is on its way drops the arrival, one that is connected ignores it."""
 
     def reconnect(self, due: int, *, abrupt: bool) -> None:
         """End the session and connect again; abrupt means as if the power had failed."""

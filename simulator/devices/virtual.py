@@ -101,9 +101,12 @@ class VirtualDevice:
     # What stages ask of a device.
 
     def connect(self, due: int) -> None:
-        """Connect; does nothing where the device is connected or on its way."""
+        """Connect; a device that is on its way drops the arrival, one that is connected ignores it."""
         if self.state in {DeviceState.IDLE, DeviceState.BACKING_OFF}:
             self._begin(due)
+        elif self.state is not DeviceState.CONNECTED:
+            self._context.connects.due += 1
+            self._context.connects.dropped += 1
 
     def reconnect(self, due: int, *, abrupt: bool) -> None:
         """End the session and connect again; abrupt means as if the power had failed."""

@@ -108,7 +108,10 @@ async def test_connecting_twice_is_connecting_once(stand: SetUp) -> None:
         device.connect(now())
         await rig.comes_to(device, DeviceState.CONNECTED)
         device.connect(now())
-        assert (rig.context.connects.due, rig.context.connects.started) == (1, 1)
+        connects = rig.context.connects
+        assert (connects.due, connects.started, connects.dropped) == (2, 1, 1), (
+            "the second while it was on its way"
+        )
         assert len(peer.connections) == 1
 
 

@@ -32,10 +32,10 @@ from tests.support.tools import require
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
-    from simulator.link.link import Link
     from collections.abc import Callable, Iterator
 
     from simulator.brokers.managed import ManagedBroker
+    from simulator.link.link import Link
 
 both = pytest.mark.parametrize("version", VERSIONS)
 DAY = timedelta(days=1)

@@ -34,7 +34,7 @@ name = "ramp"
 connect = { fleet = "core2", rate = "50/s" }
 [[stage]]
 name = "steady"
-duration = "500ms"
+duration = "1s"
 [[stage]]
 name = "storm"
 reconnect = { fleet = "core2", share = 0.5, within = "100ms" }
