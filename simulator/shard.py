@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from simulator.clock import SECOND, now
+from simulator.clock import MILLISECOND, SECOND, now
 from simulator.devices.context import FleetContext, Gate, Target
 from simulator.devices.virtual import VirtualDevice
 from simulator.errors import SimulatorError, UsageError
@@ -109,6 +109,7 @@ class Shard:
         try:
             async with asyncio.TaskGroup() as self._group:
                 self._pacer.at(start + SECOND, self._tick)
+                self._pacer.at(start + FOLD_EVERY, self._fold)
                 for stage in timetable(self._plan.scenario):
                     if self._stopped:
                         break
@@ -221,6 +222,10 @@ class Shard:
         self._snapshot()
         return due + SECOND
 
+    def _fold(self, due: int) -> int:
+        self._recorder.fold()
+        return due + FOLD_EVERY
+
     def _snapshot(self) -> None:
         cpu = time.process_time_ns()
         states = {
@@ -231,6 +236,9 @@ class Shard:
         self._emit(self._recorder.snapshot(now(), devices=states, cpu=cpu - self._cpu, rss=rss))
         self._cpu = cpu
 
+
+FOLD_EVERY = 100 * MILLISECOND
+"""How often samples become histograms: often enough that no batch of them holds anybody up."""
 
 FAREWELLS = 64
 """Devices that leave before the loop may read again."""

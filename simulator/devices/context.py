@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["FleetContext", "Gate", "Target"]
 
 
+LARGEST_PACKET = 1 << 20
+"""Bytes of a packet that a device takes; a broker that announces more breaks the protocol."""
+
+
 class Target(NamedTuple):
     """One endpoint of the broker, resolved, with the TLS that is spoken to it."""
 
@@ -127,5 +131,6 @@ def options_of(fleet: Fleet) -> SessionOptions:
         session_expiry=fleet.session_expiry // SECOND,
         receive_maximum=fleet.receive_maximum,
         inflight_maximum=fleet.receive_maximum,
+        maximum_packet_size=LARGEST_PACKET,
         user_properties=tuple(fleet.user_properties.items()),
     )

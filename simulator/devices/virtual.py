@@ -254,7 +254,9 @@ class VirtualDevice:
                     self._context.publish_ok((due, started, received))
             else:
                 self._handle(event, received)
-        self._flush()
+        answer = self._session.data_to_send()
+        if answer:
+            self._send(answer)
         if self.state is DeviceState.LEAVING and not waiting:
             self._leave(orderly=True)
 
@@ -425,11 +427,11 @@ class VirtualDevice:
         self.state = state
 
     def _flush(self) -> None:
-        data = self._session.data_to_send()
-        if not data:
-            return
+        self._send(self._session.data_to_send())
+
+    def _send(self, data: bytes) -> None:
         link = self._link or (self._attempt.link if self._attempt is not None else None)
-        if link is not None:
+        if link is not None and data:
             link.send(data)
 
     def _record(self, phase: Phase, outcome: str, detail: str, times: tuple[int, int, int]) -> None:

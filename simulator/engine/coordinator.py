@@ -11,7 +11,6 @@ import gc
 import platform
 import resource
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from simulator.brokers.launch import open_broker
 from simulator.clock import MILLISECOND, SECOND, now, wall
 from simulator.engine.fleets import Fleets
+from simulator.engine.scribe import Scribe
 from simulator.errors import BrokerError, FleetError, RunFolderError, UsageError
 from simulator.link.openssl import openssl_version
 from simulator.report.folder import RunFolder, folder_name
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from simulator.brokers.broker import Broker
     from simulator.engine.watcher import Watcher
-    from simulator.metrics.sample import Failure
-    from simulator.metrics.snapshot import Snapshot
     from simulator.report.figures import Report
     from simulator.scenario.loader import LoadedScenario
     from simulator.timetable import StageTimes
@@ -68,7 +66,6 @@ class Coordinator:
         self._shard: Shard | None = None
         self._status = RunStatus.COMPLETE
         self._detail = ""
-        self._over = False
         self.trouble = ""
         """Why the run could not be saved, in a sentence; empty where it was."""
         self.path = out if out is not None else Path("runs") / folder_name(loaded.name, wall())
@@ -121,52 +118,37 @@ class Coordinator:
         with RunFolder.create(
             self.path, self._describe(broker), without_passwords(self._loaded.text)
         ) as folder:
-            shard = self._shard = Shard(
-                plan, emit=partial(self._keep, folder), on_failure=partial(self._fail, folder)
-            )
+            scribe = Scribe(folder, self._watcher, self._give_up_saving)
+            shard = self._shard = Shard(plan, emit=scribe.take, on_failure=scribe.fail)
             await shard.prepare()
             self._watcher.started(self._stages)
             if self._status is RunStatus.INTERRUPTED:
                 shard.stop()
             try:
                 with quiet_collector():
-                    await self._run_shard(shard, broker)
+                    await self._run_shard(shard, broker, scribe)
             except asyncio.CancelledError:
                 self._end(RunStatus.INTERRUPTED, "interrupted by the user")
-                self._close(folder)
+                self._close(folder, scribe)
                 raise
+            scribe.finish()
             self._watcher.finished()
-            return self._close(folder)
+            return self._close(folder, scribe)
 
-    def _keep(self, folder: RunFolder, snapshot: Snapshot) -> None:
-        if self._over:
-            return
-        with self._saving():
-            folder.write(snapshot)
-        self._watcher.measured(snapshot, folder.tally.totals)
+    def _give_up_saving(self, trouble: str) -> None:
+        """End a run that can no longer be saved; its figures are still reported."""
+        self.trouble = trouble
+        self._end(RunStatus.FAILED, trouble)
 
-    def _fail(self, folder: RunFolder, failure: Failure) -> None:
-        if self._over:  # a run that was ended at once leaves devices whose links break only now
-            return
-        with self._saving():
-            folder.fail(failure)
-
-    def _close(self, folder: RunFolder) -> Report:
-        self._over = True
-        with self._saving():
+    def _close(self, folder: RunFolder, scribe: Scribe) -> Report:
+        scribe.finish()
+        try:
             folder.close(self._status, self._detail)
+        except RunFolderError as error:
+            self._give_up_saving(str(error))
         return summarize(folder.tally)
 
-    @contextmanager
-    def _saving(self) -> Iterator[None]:
-        """End a run that can no longer be saved; its figures are still reported."""
-        try:
-            yield
-        except RunFolderError as error:
-            self.trouble = str(error)
-            self._end(RunStatus.FAILED, self.trouble)
-
-    async def _run_shard(self, shard: Shard, broker: Broker) -> None:
+    async def _run_shard(self, shard: Shard, broker: Broker, scribe: Scribe) -> None:
         start = now() + HEAD_START
         try:
             async with asyncio.TaskGroup() as group:
@@ -174,6 +156,7 @@ class Coordinator:
                     group.create_task(self._watch(broker), name="broker watch"),
                     group.create_task(self._outages(broker, start), name="outages"),
                     group.create_task(self._revocations(broker, start), name="revocations"),
+                    group.create_task(scribe.write(), name="scribe"),
                 ]
                 await shard.run(start)
                 for task in beside:

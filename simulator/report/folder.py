@@ -25,7 +25,7 @@ from simulator.report.summary import summarize
 from simulator.report.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
     from io import FileIO
     from pathlib import Path
@@ -118,8 +118,16 @@ class RunFolder:
 
     def write(self, snapshot: Snapshot) -> None:
         """Add one interval of one shard, and save it."""
+        for _ in self.write_in_steps(snapshot):
+            pass
+
+    def write_in_steps(self, snapshot: Snapshot) -> Iterator[None]:
+        """Do what ``write`` does, and stop after each fraction of a millisecond for others to go on."""
         self.tally.add(snapshot)
-        _append(self._histograms, histogram_log.lines(snapshot))
+        yield
+        for line in histogram_log.lines(snapshot):
+            _append(self._histograms, [line])
+            yield
         _append(self._intervals, [interval.to_json(snapshot) + "\n"])
 
     def fail(self, failure: Failure) -> None:

@@ -35,5 +35,6 @@ def test_a_fleet_s_settings_become_those_of_its_sessions() -> None:
         session_expiry=3600,
         receive_maximum=5,
         inflight_maximum=5,
+        maximum_packet_size=1 << 20,
         user_properties=(("site", "north"), ("line", "2")),
     )
