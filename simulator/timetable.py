@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Disconnection,
         Publishing,
         Reconnection,
+        Revoking,
         Scenario,
         Stage,
     )
@@ -97,13 +98,17 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """A stage with its start and end, its actions, and its outage as a window in which the broker is away."""
+    """A stage with its start and end, its actions, and its outage as a window in which the broker is away.
+
+    ``revoke`` is for whoever runs the fleets' authorities, at the start of the stage.
+    """
 
     name: str
     start: int
     end: int
     actions: tuple[Action, ...]
     outage: tuple[int, int] | None = None
+    revoke: Revoking | None = None
 
 
 def timetable(scenario: Scenario) -> tuple[StageTimes, ...]:
@@ -137,7 +142,7 @@ class _Layout:
         if stage.publish:
             actions.append(self._publish(stage.publish, (start, end), f"{seed}/publish"))
         outage = (start, start + stage.outage) if stage.outage else None
-        return StageTimes(stage.name, start, end, tuple(actions), outage)
+        return StageTimes(stage.name, start, end, tuple(actions), outage, stage.revoke)
 
     def _connect(self, connect: Connect, seed: str) -> Action:
         absent = self._absent[connect.fleet]

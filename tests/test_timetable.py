@@ -105,3 +105,13 @@ def test_the_union_over_shards_is_the_same_load(count: int) -> None:
             assert sorted(union, key=lambda call: (call.at, call.device)) == sorted(
                 action, key=lambda call: (call.at, call.device)
             )
+
+
+def test_a_revocation_is_told_with_its_stage_and_asks_nothing_of_devices() -> None:
+    revoke = {"name": "revoked", "duration": "2s", "revoke": {"fleet": "core2", "share": 0.1}}
+    ramp, revoked = timetable(scenario(RAMP, revoke))
+    assert ramp.revoke is None
+    assert revoked.revoke is not None
+    assert (revoked.revoke.fleet, revoked.revoke.share) == ("core2", 0.1)
+    assert (revoked.start, revoked.end) == (ramp.end, ramp.end + 2 * SECOND)
+    assert revoked.actions == ()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulator.scenario.kinds import BrokerKind, Endpoint
 
 __all__ = ["Broker", "BrokerUsage"]
@@ -55,6 +57,23 @@ class Broker(Protocol):
 
         Raises BrokerError where a broker of ours cannot be started or runs already, and
         BrokerUnreachableError where somebody else's accepts no connection.
+        """
+        ...
+
+    def admit(self, trust: Sequence[bytes], crls: Sequence[bytes] = ()) -> None:
+        """Accept, from the next start on, clients whose certificate chains to ``trust`` (DER).
+
+        With ``crls`` (DER) the broker refuses a client whose certificate they list, and also one whose issuer
+        has no list among them (RFC 5280 section 6.3.3); without any, it looks at no lists. Somebody else's
+        broker has been told of both by its operator.
+        """
+        ...
+
+    async def take_crls(self, crls: Sequence[bytes]) -> None:
+        """Return when the broker judges every new connection by these revocation lists (DER).
+
+        Established connections live on. A broker that is not running judges by them from its next start on.
+        Raises BrokerError where it was started without lists, does not take these in time, or is not ours.
         """
         ...
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from simulator.errors import BrokerUnreachableError, UsageError
+from simulator.errors import BrokerError, BrokerUnreachableError, UsageError
 from simulator.scenario.kinds import BrokerKind
 
 if TYPE_CHECKING:
@@ -78,6 +78,17 @@ class ExternalBroker:
                 return
             reasons.append(f"{endpoint}: {reason}")
         raise BrokerUnreachableError(f"no endpoint of the broker accepts a connection ({'; '.join(reasons)})")
+
+    def admit(self, trust: Sequence[bytes], crls: Sequence[bytes] = ()) -> None:
+        """Do nothing: the broker's operator tells it whom to accept."""
+
+    async def take_crls(self, crls: Sequence[bytes]) -> None:  # noqa: ARG002 - the signature is the protocol's
+        """Raise BrokerError: only the broker's operator can give it a revocation list."""
+        where = ", ".join(map(str, self._endpoints))
+        raise BrokerError(
+            f"the broker at {where} is not ours, so its operator must give it the new revocation list:"
+            " `simulator fleet crl` writes one"
+        )
 
     async def stop(self) -> None:
         """Do nothing: the broker is not ours."""

@@ -20,13 +20,14 @@ __all__ = ["open_broker"]
 
 
 def open_broker(
-    settings: model.Broker, client_trust: Sequence[bytes], *, folder: Path | None = None
+    settings: model.Broker, client_trust: Sequence[bytes] = (), *, folder: Path | None = None
 ) -> Broker:
     """Return the broker that ``settings`` describe, not started.
 
-    ``client_trust`` are the DER certificates that the fleet's certificates chain to; an external broker has
-    been told of them by its operator. Paths in ``settings`` start from ``folder``, by default the current.
-    Raises UsageError where a trust file cannot be used, and BrokerError where mosquitto is not installed.
+    ``client_trust`` are the DER certificates that the fleet's certificates chain to, where they are known by
+    now (see ``Broker.admit``); an external broker has been told of them by its operator. Paths in
+    ``settings`` start from ``folder``, by default the current. Raises UsageError where a trust file cannot be
+    used, and BrokerError where mosquitto is not installed.
     """
     match settings.kind:
         case BrokerKind.EMBEDDED:

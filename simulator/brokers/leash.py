@@ -3,8 +3,9 @@
 ``leash.py FOLDER PROGRAM ARGUMENT…`` is a script of its own, of the standard library only, started by path so
 that it is up in a few milliseconds. It runs the program until its own standard input ends: the parent
 closed it, or was killed, for the kernel closes the pipes of the dead. This needs no PR_SET_PDEATHSIG, which
-only Linux has. It gives the program as many open files as the system allows, and when the program has ended,
-it removes FOLDER, which holds the program's private key.
+only Linux has. It passes SIGHUP on, which has such programs read their files again. It gives the program as
+many open files as the system allows, and when the program has ended, it removes FOLDER, which holds the
+program's private key.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def main(folder: str, *command: str) -> int:
     try:
         program = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:
+            signal.signal(signal.SIGHUP, lambda number, _: program.send_signal(number))
             threading.Thread(target=_end_with_input, args=(program,), daemon=True).start()
             return program.wait()
         finally:

@@ -51,6 +51,7 @@ class ManagedBroker(ABC):
 
     def __init__(self, client_trust: Sequence[bytes], *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._client_trust = tuple(client_trust)
+        self._crls: tuple[bytes, ...] = ()
         self._host = host
         self._port = port
         self._given = port != 0
@@ -66,6 +67,10 @@ class ManagedBroker(ABC):
     @abstractmethod
     def _command(self, listen: Endpoint, credential: Credential) -> Command:
         """Return the command that starts the broker at ``listen``."""
+
+    @abstractmethod
+    async def _renew_crls(self, child: Child) -> bool:
+        """Hand ``self._crls`` to the running broker; return whether it has taken them."""
 
     @property
     @abstractmethod
@@ -91,7 +96,30 @@ class ManagedBroker(ABC):
     def description(self) -> str:
         """Program, version, address, and that client certificates are required."""
         where = ", ".join(str(endpoint) for endpoint in self.endpoints) or "not started"
-        return f"{self._program}, {where}, client certificates required"
+        lists = ", revocation lists checked" if self._crls else ""
+        return f"{self._program}, {where}, client certificates required{lists}"
+
+    def admit(self, trust: Sequence[bytes], crls: Sequence[bytes] = ()) -> None:
+        """Accept, from the next start on, clients that chain to ``trust`` and are in none of ``crls``."""
+        self._client_trust = tuple(trust)
+        self._crls = tuple(crls)
+
+    async def take_crls(self, crls: Sequence[bytes]) -> None:
+        """Return when every new connection is judged by ``crls``; raise BrokerError where that cannot be."""
+        child = self._child
+        if child is not None and not self._crls:
+            raise BrokerError(
+                f"the {self.name} at {self.endpoints[0]} was started without revocation lists, so it looks at"
+                " none"
+            )
+        self._crls = tuple(crls)
+        if child is None or await self._renew_crls(child):
+            return
+        if self._child is child:  # and was not stopped meanwhile, to begin again with the new lists
+            where = self.endpoints[0]
+            raise BrokerError(
+                f"the {self.name} at {where} did not take a new revocation list{_last_words(child)}"
+            )
 
     async def start(self) -> None:
         """Start the broker and return when it accepts connections; raise BrokerError where it does not."""

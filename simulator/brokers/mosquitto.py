@@ -1,7 +1,9 @@
 """A mosquitto of our own: a child process with a configuration made for this run.
 
-Works with mosquitto 2.0 and 2.1. Two limits are mosquitto's: a client's certificate must have a common name,
-which becomes its user name, and among the anchors there must be the self-signed root of each chain.
+Works with mosquitto 2.0 and 2.1. Its limits: a client's certificate must have a common name, which becomes
+its user name; among the anchors there must be the self-signed root of each chain; anchors are read at the
+start only. A revocation list is read again at SIGHUP, after which all session tickets are void, so that
+nobody who is revoked comes back with one; a session that is established then lives on.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +28,7 @@ from simulator.scenario.kinds import BrokerKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simulator.brokers.process import Child
     from simulator.identity.credential import Credential
     from simulator.scenario.kinds import Endpoint
 
@@ -54,6 +58,9 @@ log_type warning
 log_type information
 connection_messages false
 """
+_LISTS = "revoked.pem"
+_RELOADS = "Reloading config"
+_CHECK_LISTS = f"crlfile {{folder}}/{_LISTS}\n"
 _STAY_ROOT = "user root\n"
 """Started by root, mosquitto would become a user that cannot read the key, which is for its owner only."""
 
@@ -67,11 +74,12 @@ class MosquittoBroker(ManagedBroker):
     def __init__(self, client_trust: Sequence[bytes], *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._path = _find()
         self._version = _version(self._path)
+        self._folder = Path()
         super().__init__(client_trust, host=host, port=port)
 
     def _command(self, listen: Endpoint, credential: Credential) -> Command:
         """Write the configuration to a folder that is there as long as mosquitto runs."""
-        folder = Path(tempfile.mkdtemp(prefix="simulator-mosquitto-"))
+        folder = self._folder = Path(tempfile.mkdtemp(prefix="simulator-mosquitto-"))
         for name, text in self._files(folder, listen, credential).items():
             path = folder / name
             path.touch(mode=0o600)
@@ -83,12 +91,23 @@ class MosquittoBroker(ManagedBroker):
 
     def _files(self, folder: Path, listen: Endpoint, credential: Credential) -> dict[str, str]:
         configuration = _CONFIGURATION.format(port=listen.port, host=listen.host, folder=folder)
+        if self._crls:
+            configuration += _CHECK_LISTS.format(folder=folder)
         return {
+            _LISTS: pem.revocation_lists(self._crls),
             "clients.pem": pem.certificates(self._client_trust),
             "server.pem": credential.chain_pem(),
             "server.key": credential.key_pem(),
             "mosquitto.conf": configuration + (_STAY_ROOT if os.geteuid() == 0 else ""),
         }
+
+    async def _renew_crls(self, child: Child) -> bool:
+        """Replace the file and send SIGHUP; mosquitto says that it reloads, and does so before it goes on."""
+        path = self._folder / "revoked.new"
+        path.touch(mode=0o600)
+        path.write_text(pem.revocation_lists(self._crls))
+        path.replace(self._folder / _LISTS)
+        return await child.reacts(_RELOADS, lambda: child.signal(signal.SIGHUP))
 
     @property
     def _program(self) -> str:

@@ -22,7 +22,7 @@ from simulator.brokers.broker import BrokerUsage
 from simulator.errors import BrokerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["Child", "Command"]
@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 _LINES_KEPT = 50
 _STOP_SECONDS = 5.0
 _DRAIN_SECONDS = 1.0
+_REACTION_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Child(asyncio.SubprocessProtocol):
     def __init__(self, command: Command) -> None:
         self._command = command
         self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._awaited: dict[str, asyncio.Future[bool]] = {}
         self._exited = asyncio.Event()
         self._drained = asyncio.Event()
         self._partial: dict[int, bytes] = {}
@@ -77,15 +79,35 @@ class Child(asyncio.SubprocessProtocol):
         """Start ``command`` in a session of its own, out of reach of the terminal's Ctrl-C."""
         loop = asyncio.get_running_loop()
         try:
-            transport, child = await loop.subprocess_exec(
-                lambda: cls(command), *command.argv, start_new_session=True
-            )
+            _, child = await loop.subprocess_exec(lambda: cls(command), *command.argv, start_new_session=True)
         except BaseException:
             command.clear()
             raise
-        stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
-        stdin.write(command.stdin)
+        child.write(command.stdin)
         return child
+
+    def write(self, data: bytes) -> None:
+        """Send the child more input."""
+        cast("asyncio.WriteTransport", self._running_transport().get_pipe_transport(0)).write(data)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the child a signal; raises ProcessLookupError where it has ended."""
+        self._running_transport().send_signal(number)
+
+    async def reacts(self, words: str, act: Callable[[], object]) -> bool:
+        """Do something to the child; return whether it then says a line with ``words`` within ten seconds."""
+        said: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._awaited[words] = said
+        try:
+            if self._exited.is_set():
+                return False
+            act()
+            async with asyncio.timeout(_REACTION_SECONDS):
+                return await said
+        except (TimeoutError, ProcessLookupError):
+            return False
+        finally:
+            self._awaited.pop(words, None)
 
     @property
     def tail(self) -> tuple[str, ...]:
@@ -160,6 +182,9 @@ class Child(asyncio.SubprocessProtocol):
             text = line.decode(errors="replace").rstrip()
             if self._command.ready in text and not self._ready.done():
                 self._ready.set_result(True)
+            for words, said in self._awaited.items():
+                if words in text and not said.done():
+                    said.set_result(True)
             self._lines.append(text)
             _log.info("%s", text)
 
@@ -167,6 +192,9 @@ class Child(asyncio.SubprocessProtocol):
         """Note that the child has ended; what it wrote may still be in the pipes."""
         if not self._ready.done():
             self._ready.set_result(False)
+        for said in self._awaited.values():
+            if not said.done():
+                said.set_result(False)
         self._exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature is asyncio's

@@ -10,6 +10,7 @@ import shlex
 import signal
 import tempfile
 from contextlib import ExitStack
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +19,8 @@ import typer
 
 from simulator.brokers.embedded import EmbeddedBroker
 from simulator.brokers.mosquitto import MosquittoBroker
-from simulator.errors import FleetError
-from simulator.identity import pem
+from simulator.errors import FleetError, SimulatorError
+from simulator.identity import passphrase, pem
 from simulator.identity.authority import Authority
 from simulator.identity.store import FleetStore
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 _DEMO_DEVICES = 500
+_CRL_VALIDITY = timedelta(days=30)
 
 app = typer.Typer(help="Run a broker that demands a client certificate.", no_args_is_help=True)
 
@@ -67,10 +69,10 @@ def start(
     with ExitStack() as stack:
         folder = files or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulator-broker-")))
         fleet_file = fleet or _demo_fleet(folder)
-        with FleetStore.open(fleet_file) as store:
-            broker = _open(kind, store, host, port)
-            device = _write_files(folder, store, broker)
-        asyncio.run(_run(broker, lambda: _announce(broker, folder, fleet_file, device)))
+        store = stack.enter_context(FleetStore.open(fleet_file, passphrase.given))
+        broker = _open(kind, store, host, port)
+        device = _write_files(folder, store, broker)
+        asyncio.run(_run(broker, store, lambda: _announce(broker, folder, fleet_file, device)))
 
 
 def _show_log() -> None:
@@ -81,8 +83,15 @@ def _show_log() -> None:
 
 
 def _open(kind: Kind, store: FleetStore, host: str, port: int) -> ManagedBroker:
-    broker = EmbeddedBroker if kind is Kind.EMBEDDED else MosquittoBroker
-    return broker(store.trust_anchors, host=host, port=port)
+    program = EmbeddedBroker if kind is Kind.EMBEDDED else MosquittoBroker
+    broker = program((), host=host, port=port)
+    broker.admit(store.trust_anchors, _revocation_lists(store))
+    return broker
+
+
+def _revocation_lists(store: FleetStore) -> tuple[bytes, ...]:
+    """Return lists that hold as long as the broker's certificate; none where there is nobody to sign them."""
+    return store.revocation_lists(_CRL_VALIDITY) if store.authority is not None else ()
 
 
 def _demo_fleet(folder: Path) -> Path:
@@ -136,19 +145,40 @@ def _announce(broker: ManagedBroker, folder: Path, fleet: Path, device: str) -> 
         "  " + shlex.join(["mosquitto_pub", *client, "-t", f"fleet/{device}/telemetry", "-m", "hello"])
     )
     typer.echo("  " + shlex.join(run))
+    revoke = shlex.join(["simulator", "fleet", "revoke", str(fleet.resolve()), device])
+    typer.echo(f"\nRevoke a device, and tell the broker so:\n\n  {revoke}\n  kill -HUP {os.getpid()}")
     typer.echo("\nCtrl-C ends the broker.")
 
 
-async def _run(broker: ManagedBroker, announce: Callable[[], None]) -> None:
+async def _run(broker: ManagedBroker, store: FleetStore, announce: Callable[[], None]) -> None:
     """Run ``broker`` until it fails (BrokerError) or this process is told to end."""
-    task = asyncio.current_task()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    revocations = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, revocations.set)
     if task is not None:
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, task.cancel)
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await broker.start()
             announce()
-            await broker.wait_failed()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(broker.wait_failed(), name="broker watch")
+                group.create_task(_pass_on(revocations, store, broker), name="revocations")
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     finally:
         await broker.stop()
+
+
+async def _pass_on(revocations: asyncio.Event, store: FleetStore, broker: ManagedBroker) -> None:
+    """Give the broker the fleet's revocations at each SIGHUP, as a user tells mosquitto to read its files."""
+    while True:
+        await revocations.wait()
+        revocations.clear()
+        try:
+            await broker.take_crls(store.revocation_lists(_CRL_VALIDITY))
+        except SimulatorError as error:
+            typer.echo(f"error: {error}", err=True)
+        else:
+            typer.echo(f"the broker judges by the revocations in {store.path}")

@@ -1,11 +1,10 @@
-"""``simulator fleet``: make, show, bring in and hand out the credentials of a fleet."""
+"""``simulator fleet``: make, show, bring in, hand out, revoke and protect the credentials of a fleet."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import timedelta
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,29 +12,32 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from simulator.cli.app import INTERRUPTED
-from simulator.clock import MICROSECOND
+from simulator.cli.fleet_protection import Protect, new_store, protect, unprotect
+from simulator.cli.fleet_revocation import crl, revoke
+from simulator.cli.fleet_terms import FleetPath, duration, moment, revoked_when, so_many
 from simulator.errors import UsageError
+from simulator.identity import passphrase
 from simulator.identity.authority import Authority
 from simulator.identity.pem_export import export_folder
 from simulator.identity.pem_import import NameFrom, import_folder
 from simulator.identity.record import Status
 from simulator.identity.store import FleetStore
 from simulator.scenario.kinds import KeyKind
-from simulator.scenario.units import parse_duration
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Mapping
+    from datetime import timedelta
 
-    from simulator.identity.record import DeviceRecord
+    from simulator.identity.record import DeviceRecord, Reason, Summary
 
 __all__ = ["app"]
 
-_ROW = "{:<24} {:>10}  {:<10}  {:<20}  {}"
+_HEADER = ("DEVICE", "GENERATION", "STATUS", "NOT AFTER", "FINGERPRINT", "REVOKED")
+_ROW = "{:<24} {:>10}  {:<10}  {:<20}  {:<64}  {}"
 
 app = typer.Typer(help="Make and manage the certificates of a fleet.", no_args_is_help=True)
 
-# Aliases are evaluated here, where ruff cannot take their imports for annotations only: typer reads them.
-FleetPath = Annotated[Path, typer.Argument(metavar="FLEET", help="The fleet file, such as core2.fleet.")]
+# Evaluated here, where ruff cannot take its imports for annotations only: typer reads it.
 OnlyStatus = Annotated[Status | None, typer.Option(help="Only certificates of this status.")]
 
 
@@ -53,28 +55,35 @@ def create(
     authority_key: Annotated[
         KeyKind | None, typer.Option(help="Kind of the new authority's keys; by default ec-p256.")
     ] = None,
+    self_signed: Annotated[
+        bool, typer.Option("--self-signed", help="No authority: each certificate vouches for itself.")
+    ] = False,
+    protect: Protect = False,
     add: Annotated[bool, typer.Option("--add", help="Add to a fleet file that exists.")] = False,
 ) -> None:
     """Issue a fleet: an authority, and a certificate and private key for each device."""
-    lasting = _validity(validity)
-    if add and (authority_name or authority_key):
+    lasting = duration(validity, "--validity")
+    if (add or self_signed) and (authority_name or authority_key):
         raise UsageError(
-            "--add issues with the authority that the fleet has: leave out the --authority options"
+            "a new authority is neither for --add nor for --self-signed: leave out the --authority options"
         )
+    if add and protect:
+        raise UsageError("--passphrase is for a new fleet file; `simulator fleet protect` changes one")
     if add:
-        store = FleetStore.open(path)
+        store = FleetStore.open(path, passphrase.given)
     else:
-        authority = Authority.create(authority_name or path.stem, key=authority_key or KeyKind.EC_P256)
-        store = FleetStore.create(path, authority)
+        kind = authority_key or KeyKind.EC_P256
+        authority = None if self_signed else Authority.create(authority_name or path.stem, key=kind)
+        store = new_store(path, authority, protect=protect)
     with store:
         before = store.summary().devices
         try:
-            _issue(store, devices, key, lasting, prefix)
+            _issue(store, devices, key, lasting, prefix, self_signed=self_signed)
         except KeyboardInterrupt:
             kept = store.summary().devices - before
-            typer.echo(f"interrupted: {path} keeps {kept} of {_count(devices)}; --add issues more", err=True)
+            typer.echo(f"interrupted: {path} keeps {kept} of {so_many(devices)}; --add issues more", err=True)
             raise typer.Exit(INTERRUPTED) from None
-        typer.echo(f"issued {_count(devices)} into {path}, which now holds {before + devices}")
+        typer.echo(f"issued {so_many(devices)} into {path}, which now holds {before + devices}")
 
 
 @app.command()
@@ -82,14 +91,16 @@ def show(path: FleetPath) -> None:
     """Show a fleet in a few lines."""
     with FleetStore.open(path) as store:
         summary = store.summary()
-    counts = ", ".join(f"{count} {status}" for status, count in summary.certificates.items())
-    _line("authority", summary.authority or "none: this fleet was imported")
+    _line("authority", summary.authority or _without_authority(summary))
+    _line("keys", "sealed with a passphrase" if summary.protected else "not protected by a passphrase")
     _line("trust anchors", summary.trust_anchors)
     _line("devices", summary.devices)
-    _line("certificates", counts)
+    _line("certificates", _counts(summary.certificates))
+    if summary.reasons:
+        _line("revoked", _counts(summary.reasons))
     if summary.first_expiry is not None and summary.last_expiry is not None:
         _line("expired", summary.expired)
-        _line("expiry", f"{_time(summary.first_expiry)} to {_time(summary.last_expiry)}")
+        _line("expiry", f"{moment(summary.first_expiry)} to {moment(summary.last_expiry)}")
 
 
 @app.command("list")
@@ -102,7 +113,7 @@ def list_devices(
     """List the certificates of a fleet, never the keys."""
     with FleetStore.open(path) as store:
         if not as_json:
-            typer.echo(_ROW.format("DEVICE", "GENERATION", "STATUS", "NOT AFTER", "FINGERPRINT"))
+            typer.echo(_ROW.format(*_HEADER))
         for record in store.devices(status, limit):
             typer.echo(_json(record) if as_json else _row(record))
 
@@ -117,10 +128,10 @@ def export(
     """Write a fleet as a folder of PEM files: FOLDER/DEVICE/certificate.pem, key.pem and FOLDER/ca.pem."""
     if devices is not None and device:
         raise UsageError("--devices exports the first so many and --device those named: choose one of them")
-    with FleetStore.open(path) as store:
+    with FleetStore.open(path, passphrase.given) as store:
         named = [(name, store.credential(name)) for name in device or ()]
         count = export_folder(folder, named or store.credentials(devices), store.trust_anchors)
-    typer.echo(f"exported {_count(count)} to {folder}; the key.pem files are secret")
+    typer.echo(f"exported {so_many(count)} to {folder}; the key.pem files are secret")
 
 
 @app.command("import")
@@ -130,19 +141,22 @@ def import_pem(
     names: Annotated[
         NameFrom, typer.Option(help="Name devices by folder or file, or by the common name.")
     ] = NameFrom.FILE,
+    protect: Protect = False,
 ) -> None:
     """Make a fleet of certificates that exist: a folder for each device, or NAME.crt beside NAME.key."""
     imported = import_folder(folder, names=names)
     for warning in imported.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    with FleetStore.create(path) as store:
+    with new_store(path, None, protect=protect) as store:
         store.add_many(imported.credentials)
         for root in imported.trust_anchors:
             store.add_trust_anchor(root)
-    typer.echo(f"imported {_count(len(imported.credentials))} into {path}")
+    typer.echo(f"imported {so_many(len(imported.credentials))} into {path}")
 
 
-def _issue(store: FleetStore, devices: int, key: KeyKind, validity: timedelta, prefix: str) -> None:
+def _issue(
+    store: FleetStore, devices: int, key: KeyKind, validity: timedelta, prefix: str, *, self_signed: bool
+) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("issuing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_interactive) as bar:
@@ -153,31 +167,36 @@ def _issue(store: FleetStore, devices: int, key: KeyKind, validity: timedelta, p
             validity=validity,
             prefix=prefix,
             progress=lambda kept: bar.update(task, completed=kept),
+            self_signed=self_signed,
         )
 
 
-def _validity(text: str) -> timedelta:
-    try:
-        return timedelta(microseconds=parse_duration(text) / MICROSECOND)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--validity: {error}") from None
+def _without_authority(summary: Summary) -> str:
+    return "none: certificates are self-signed" if summary.self_signed else "none: this fleet was imported"
 
 
-def _count(devices: int) -> str:
-    return "1 device" if devices == 1 else f"{devices} devices"
+def _counts(numbers: Mapping[Status, int] | Mapping[Reason, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in numbers.items())
 
 
 def _row(record: DeviceRecord) -> str:
     return _ROW.format(
-        record.device, record.generation, record.status, _time(record.not_after), record.fingerprint
-    )
+        record.device,
+        record.generation,
+        record.status,
+        moment(record.not_after),
+        record.fingerprint,
+        revoked_when(record),
+    ).rstrip()
 
 
 def _json(record: DeviceRecord) -> str:
+    revocation = record.revocation
     values = asdict(record) | {
         "serial_number": f"{record.serial_number:x}",
-        "not_before": _time(record.not_before),
-        "not_after": _time(record.not_after),
+        "not_before": moment(record.not_before),
+        "not_after": moment(record.not_after),
+        "revocation": revocation and {"at": moment(revocation.at), "reason": revocation.reason},
     }
     return json.dumps(values, ensure_ascii=False)
 
@@ -186,5 +205,5 @@ def _line(what: str, value: object) -> None:
     typer.echo(f"{what:<14} {value}")
 
 
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+for verb in (revoke, crl, protect, unprotect):
+    app.command()(verb)

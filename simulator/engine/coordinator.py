@@ -19,7 +19,7 @@ from simulator.brokers.launch import open_broker
 from simulator.clock import MILLISECOND, SECOND, now, wall
 from simulator.engine.fleets import Fleets
 from simulator.engine.scribe import Scribe
-from simulator.errors import BrokerError, RunFolderError, UsageError
+from simulator.errors import BrokerError, FleetError, RunFolderError, UsageError
 from simulator.link.openssl import openssl_version
 from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import Run, RunStatus, Stage
@@ -78,9 +78,9 @@ class Coordinator:
         with ExitStack() as stack:
             stack.enter_context(made_folder(self.path))
             stack.enter_context(self._fleets)
-            anchors = self._fleets.trust_anchors
-            self._broker = open_broker(scenario.broker, anchors, folder=self._loaded.folder)
+            self._broker = open_broker(scenario.broker, folder=self._loaded.folder)
             self._fleets.issue()
+            self._broker.admit(self._fleets.trust_anchors, self._fleets.crls())
             self._stack = stack.pop_all()
         return self
 
@@ -155,6 +155,7 @@ class Coordinator:
                 beside = [
                     group.create_task(self._watch(broker), name="broker watch"),
                     group.create_task(self._outages(broker, start), name="outages"),
+                    group.create_task(self._revocations(broker, start), name="revocations"),
                     group.create_task(scribe.write(), name="scribe"),
                 ]
                 await shard.run(start)
@@ -181,6 +182,20 @@ class Coordinator:
                 try:
                     await broker.start()
                 except BrokerError as error:
+                    self._end(RunStatus.FAILED, str(error))
+                    return
+
+    async def _revocations(self, broker: Broker, start: int) -> None:
+        """Revoke certificates as the stages say, and give the broker the new lists."""
+        for number, stage in enumerate(self._stages):
+            if stage.revoke is not None:
+                seed = f"{self._loaded.scenario.seed}/{number}/revoke"
+                await asyncio.sleep((start + stage.start - now()) / SECOND)
+                fleet, share = stage.revoke.fleet, stage.revoke.share
+                try:
+                    crls = await asyncio.to_thread(self._fleets.revoke, fleet, share, seed)
+                    await broker.take_crls(crls)
+                except (BrokerError, FleetError) as error:
                     self._end(RunStatus.FAILED, str(error))
                     return
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import timedelta
+from operator import itemgetter
+from random import Random
 from typing import TYPE_CHECKING
 
 from simulator.clock import SECOND
 from simulator.errors import FleetError
+from simulator.identity import passphrase
 from simulator.identity.authority import Authority
+from simulator.identity.record import Status
 from simulator.identity.store import FleetStore
+from simulator.scenario.agreement import lists_wanted
+from simulator.scenario.kinds import BrokerKind, CertificateKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fleets"]
 
+CRL_VALIDITY = timedelta(days=30)
+"""As long as the certificate of a broker that a run starts, and longer than any run."""
+
 
 class Fleets:
     """The credential stores of a run, open for as long as it lasts.
@@ -35,12 +44,18 @@ class Fleets:
         self._watcher = watcher
         self._stack = ExitStack()
         self._stores: dict[str, FleetStore] = {}
+        self._names: dict[str, set[str]] = {}
 
     def __enter__(self) -> Fleets:
-        """Open the stores; raise FleetError where one cannot be used. Nothing is issued yet."""
+        """Open the stores; raise FleetError where one cannot be used. Nothing is issued yet.
+
+        The passphrase of a store that is protected is taken from the environment, or asked for, now.
+        """
         with ExitStack() as stack:
             for name, path in self._paths():
-                self._stores[name] = stack.enter_context(open_store(name, path))
+                store = open_store(name, path, self._loaded.scenario.fleets[name])
+                self._stores[name] = stack.enter_context(store)
+                store.unlock()
             self._stack = stack.pop_all()
         return self
 
@@ -57,14 +72,51 @@ class Fleets:
         )
 
     def issue(self) -> None:
-        """Issue the certificates that fleets lack, which can take minutes; FleetError where one cannot."""
+        """Issue the certificates that fleets lack, which can take minutes, and revoke those that shall be.
+
+        Raises FleetError where a fleet cannot have what it lacks.
+        """
         for name, store in self._stores.items():
-            self._fill(store, name, self._loaded.scenario.fleets[name])
+            fleet = self._loaded.scenario.fleets[name]
+            self._fill(store, name, fleet)
+            self._revoke_from_start(store, name, fleet)
 
     def members(self) -> dict[str, list[tuple[str, Credential]]]:
-        """Return the devices of each fleet in order: name and active credential."""
+        """Return the devices of each fleet in order: name and credential, which is active or revoked."""
         fleets = self._loaded.scenario.fleets
-        return {name: store.credentials(fleets[name].devices) for name, store in self._stores.items()}
+        members = {name: members_of(store, fleets[name]) for name, store in self._stores.items()}
+        self._names = {name: {device for device, _ in devices} for name, devices in members.items()}
+        return members
+
+    def crls(self) -> tuple[bytes, ...]:
+        """Sign the revocation lists that a broker of ours needs; none where the scenario revokes nothing.
+
+        Raises FleetError where there is a fleet that no list can be made for: the broker would refuse it all.
+        """
+        scenario = self._loaded.scenario
+        wanted = lists_wanted(scenario.fleets, scenario.stages)
+        if not wanted or scenario.broker.kind is BrokerKind.EXTERNAL:
+            return ()
+        for name, store in self._stores.items():
+            if store.authority is None:
+                raise FleetError(
+                    f"{store.path} holds no authority, so no list can revoke any of {name}, and a broker that"
+                    f" looks at lists, as {wanted[0]} asks for, would refuse all of it: run it without"
+                )
+        return tuple(crl for store in self._stores.values() for crl in store.revocation_lists(CRL_VALIDITY))
+
+    def revoke(self, name: str, share: float, seed: str) -> tuple[bytes, ...]:
+        """Revoke a share of a fleet, drawn among those that are not revoked yet; return all lists, new."""
+        store, members = self._stores[name], self._names[name]
+        active = [device for device in store.names() if device in members]
+        store.revoke_many(drawn(active, round(len(members) * share), seed))
+        return self.crls()
+
+    def _revoke_from_start(self, store: FleetStore, name: str, fleet: Fleet) -> None:
+        wanted = revoked_from_start(fleet)
+        already = len(store.names(Status.REVOKED, limit=wanted))
+        active = store.names(limit=fleet.devices - already)
+        store.revoke_many(drawn(active, wanted - already, f"{self._loaded.scenario.seed}/{name}/revoked"))
 
     def _paths(self) -> Iterator[tuple[str, Path | None]]:
         """Yield where each fleet is stored; raise FleetError where two would be the same devices."""
@@ -84,10 +136,12 @@ class Fleets:
 
     def _fill(self, store: FleetStore, name: str, fleet: Fleet) -> None:
         """Issue what a fleet lacks; raise FleetError where it has no authority to issue with."""
-        missing = fleet.devices - len(store.credentials(fleet.devices))
+        revoked = len(store.names(Status.REVOKED, limit=revoked_from_start(fleet)))
+        missing = fleet.devices - revoked - len(store.names(limit=fleet.devices - revoked))
         if missing <= 0:
             return
-        if store.authority is None:
+        self_signed = fleet.certificates is CertificateKind.SELF_SIGNED
+        if store.authority is None and not self_signed:
             raise FleetError(
                 f"{store.path} holds {fleet.devices - missing} active devices, {name} wants {fleet.devices}, "
                 "and an imported fleet has no authority to issue more: lower devices, or import more"
@@ -99,13 +153,32 @@ class Fleets:
             validity=timedelta(microseconds=fleet.validity * 1_000_000 // SECOND),
             prefix=f"{name}-",
             progress=lambda done: self._watcher.issuing(name, done, missing),
+            self_signed=self_signed,
         )
 
 
-def open_store(fleet: str, path: Path | None) -> FleetStore:
+def members_of(store: FleetStore, fleet: Fleet) -> list[tuple[str, Credential]]:
+    """Return the devices of a fleet by name: as many revoked ones as it wants, and active ones."""
+    revoked = store.credentials(revoked_from_start(fleet), Status.REVOKED)
+    return sorted([*revoked, *store.credentials(fleet.devices - len(revoked))], key=itemgetter(0))
+
+
+def revoked_from_start(fleet: Fleet) -> int:
+    """Return how many devices of a fleet are revoked when the run begins."""
+    return round(fleet.devices * fleet.revoked)
+
+
+def drawn(names: list[str], number: int, seed: str) -> list[str]:
+    """Draw so many, or all there are, by chance and always the same ones for a seed."""
+    return Random(seed).sample(names, min(max(number, 0), len(names)))
+
+
+def open_store(name: str, path: Path | None, fleet: Fleet) -> FleetStore:
     """Open a fleet's store; make one where the file is missing, and in memory where no file is named."""
+    if path is not None and path.exists():
+        return FleetStore.open(path, passphrase.given)
+    issued = fleet.certificates is CertificateKind.ISSUED
+    authority = Authority.create(f"Fleet {name}") if issued else None
     if path is None:
-        return FleetStore.in_memory(Authority.create(f"Fleet {fleet}"))
-    if path.exists():
-        return FleetStore.open(path)
-    return FleetStore.create(path, Authority.create(f"Fleet {fleet}"))
+        return FleetStore.in_memory(authority)
+    return FleetStore.create(path, authority, passphrase=passphrase.in_environment())

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from simulator.identity.issuer import Profile
     from simulator.identity.keys import PublicKey
 
-__all__ = ["AUTHORITY_VALIDITY", "DEVICE_VALIDITY", "Authority"]
+__all__ = ["AUTHORITY_VALIDITY", "DEVICE_VALIDITY", "Authority", "name_of"]
 
 AUTHORITY_VALIDITY = timedelta(days=30 * 365)
 """Longer than the 28 years that a secure element such as the ATECC608 is certified for."""
@@ -47,7 +47,6 @@ AUTHORITY_VALIDITY = timedelta(days=30 * 365)
 DEVICE_VALIDITY = timedelta(days=365)
 
 _ISSUING = " issuing"
-_SLOW = frozenset({KeyKind.RSA_2048, KeyKind.RSA_3072})
 _HOST = re.compile(
     r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*", re.IGNORECASE
 )
@@ -60,7 +59,7 @@ class Authority:
         certificate = issuing.x509()
         self.root_credential = root
         self.issuing_credential = issuing
-        self.name = _common_name_of(certificate).removesuffix(_ISSUING)
+        self.name = name_of(issuing.certificate)
         self._not_after = certificate.not_valid_after_utc
         self._issuer = Issuer(certificate.subject, keys.decode(issuing.key))
         self._chain = (issuing.certificate,)
@@ -146,7 +145,7 @@ class Authority:
         each other's way: most of their work holds the interpreter lock.
         """
         issue = partial(self.issue_device, key=key, validity=validity, not_before=not_before)
-        yield from spread(issue, devices) if key in _SLOW else map(issue, devices)
+        yield from spread(issue, devices) if key in keys.SLOW else map(issue, devices)
 
     def issue_server(
         self,
@@ -184,9 +183,10 @@ class Authority:
         return self._issuer.certify(subject, key, span, profile)
 
 
-def _common_name_of(certificate: x509.Certificate) -> str:
-    (attribute,) = certificate.subject
-    return str(attribute.value)
+def name_of(issuing: bytes) -> str:
+    """Return the name of an authority by its issuing certificate (DER)."""
+    (attribute,) = x509.load_der_x509_certificate(issuing).subject
+    return str(attribute.value).removesuffix(_ISSUING)
 
 
 def _server_names(names: Sequence[str]) -> list[x509.GeneralName]:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["VERSION", "create_file", "explained", "in_memory", "open_file", "transaction"]
+__all__ = ["VERSION", "create_file", "explained", "in_memory", "open_file", "patience", "transaction"]
 
-VERSION = 1
-"""``PRAGMA user_version`` of the tables below; a file with a greater one is from a newer simulator."""
+VERSION = 2
+"""``PRAGMA user_version`` of the tables below; a file with a greater one is from a newer simulator, and one
+with a lesser one gets the tables that it lacks when it is opened."""
 
 _APPLICATION_ID = 0x4D464C54  # "MFLT", so that file(1) and we can tell a fleet from other SQLite files
 _BUSY_SECONDS = 30  # how long to wait for another process that is writing
@@ -64,7 +65,38 @@ _TABLES = (
     ) STRICT
     """,
     f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
+)
+_ADDED_IN_2 = (
+    """
+    CREATE TABLE revocation (
+        device     TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        at         INTEGER NOT NULL,         -- seconds since 1970, UTC
+        reason     TEXT NOT NULL,            -- by its name in RFC 5280 section 5.3.1
+        PRIMARY KEY (device, generation),
+        FOREIGN KEY (device, generation) REFERENCES credential
+    ) STRICT
+    """,
+    """
+    CREATE TABLE crl (
+        issuer      TEXT PRIMARY KEY CHECK (issuer IN ('root', 'issuing')),
+        number      INTEGER NOT NULL,        -- of the last list that was signed (RFC 5280 section 5.2.3)
+        this_update INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE protection (
+        id       INTEGER PRIMARY KEY CHECK (id = 1),
+        salt     BLOB NOT NULL,
+        data_key BLOB NOT NULL               -- sealed, see simulator.identity.vault
+    ) STRICT
+    """,
+    """
+    INSERT INTO revocation
+    SELECT device, generation, CAST(strftime('%s', 'now') AS INTEGER), 'unspecified'
+    FROM credential WHERE status = 'revoked'
+    """,
+    "PRAGMA user_version = 2",
 )
 
 
@@ -93,8 +125,10 @@ def open_file(path: Path) -> sqlite3.Connection:
         raise FleetError(f"there is no fleet file {path}: make one with `simulator fleet create {path}`")
     connection = _connect(path)
     try:
-        _recognise(connection, path)
+        version = _recognise(connection, path)
         _set_up(connection, path)
+        if version < VERSION:
+            _upgrade(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -115,6 +149,16 @@ def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[N
         # The write lock is taken at once: two readers that both want to write later would block each other.
         connection.execute("BEGIN IMMEDIATE")
         yield
+
+
+@contextmanager
+def patience(connection: sqlite3.Connection, seconds: int) -> Iterator[None]:
+    """Wait no longer than so many seconds for other processes meanwhile."""
+    connection.execute(f"PRAGMA busy_timeout = {seconds * 1000}").fetchone()
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}").fetchone()
 
 
 @contextmanager
@@ -143,20 +187,32 @@ def _lay_out(connection: sqlite3.Connection, path: Path | None) -> None:
     with explained(path):
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
     with transaction(connection, path):
-        for statement in _TABLES:
+        for statement in (*_TABLES, *_ADDED_IN_2):
             connection.execute(statement)
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Add the tables that a file of an older simulator lacks."""
+    with transaction(connection, path):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < VERSION:  # another process may have been faster
+            for statement in _ADDED_IN_2:
+                connection.execute(statement)
 
 
 def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
     """Set what SQLite does not keep in the file."""
     with explained(path):
         connection.execute("PRAGMA foreign_keys = ON")
+        # A key that was replaced by a sealed one must not stay readable where the page is used no more.
+        connection.execute("PRAGMA secure_delete = ON").fetchone()
         connection.execute(
             "PRAGMA synchronous = FULL"
         )  # a key that a device was told to use must not be lost
 
 
-def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+def _recognise(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of a fleet file; raise ``FleetError`` for anything else, and for a newer one."""
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -168,3 +224,4 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
         raise FleetError(
             f"{path} is a fleet file of version {version}, and this simulator knows {VERSION}: upgrade it"
         )
+    return int(version)

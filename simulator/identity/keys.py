@@ -18,7 +18,7 @@ from simulator.scenario.kinds import KeyKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PrivateKey", "PublicKey", "decode", "encode", "generate", "generate_many", "issuing_hash"]
+__all__ = ["SLOW", "PrivateKey", "PublicKey", "decode", "encode", "generate", "generate_many", "issuing_hash"]
 
 PrivateKey: TypeAlias = (
     ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | rsa.RSAPrivateKey
@@ -28,6 +28,9 @@ PrivateKey: TypeAlias = (
 PublicKey: TypeAlias = (
     ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | rsa.RSAPublicKey
 )
+
+SLOW = frozenset({KeyKind.RSA_2048, KeyKind.RSA_3072})
+"""Kinds that take tens of milliseconds to make, and are worth all cores."""
 
 _PUBLIC_EXPONENT = 65537  # FIPS 186-5 appendix A.1.1 asks for more than 2^16; everybody takes the first prime
 

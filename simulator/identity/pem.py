@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Block", "blocks", "certificates", "private_key", "wrap"]
+__all__ = ["Block", "blocks", "certificates", "private_key", "revocation_lists", "wrap"]
 
 _LINE = 64  # RFC 7468 section 2: lines of exactly 64 characters, but the last
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
@@ -35,6 +35,11 @@ def wrap(label: str, der: bytes) -> str:
 def certificates(ders: Iterable[bytes]) -> str:
     """Return certificates one after the other, in the order given."""
     return "".join(wrap("CERTIFICATE", der) for der in ders)
+
+
+def revocation_lists(ders: Iterable[bytes]) -> str:
+    """Return revocation lists one after the other (RFC 7468 section 6)."""
+    return "".join(wrap("X509 CRL", der) for der in ders)
 
 
 def private_key(der: bytes) -> str:

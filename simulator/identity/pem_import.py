@@ -22,7 +22,7 @@ from simulator.identity.credential import Credential
 from simulator.identity.naming import check_name
 from simulator.identity.pem_file import PemFile
 from simulator.identity.pem_folder import groups, pem_paths
-from simulator.identity.trust import find_path, is_authority
+from simulator.identity.trust import find_path, is_authority, vouches_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,15 +118,16 @@ class _Importer:
             return PemFile(path, (), ())
 
     def _take_authority(self, group: FileGroup) -> bool:
-        """Keep the certificates of a group that is an authority, never its key."""
+        """Keep the certificates of a group that is an authority, never its key; return whether it is one."""
         certificates = [(one, file.path) for file in group.files for one in file.certificates]
         has_key = any(file.keys for file in group.files)
         if has_key and not group.is_named_as_authority:
             return False
-        if not all(is_authority(one) for one, _ in certificates):
-            return False
-        self._authorities.update(certificates)
-        return True
+        if all(is_authority(one) for one, _ in certificates):
+            self._authorities.update(certificates)
+            return True
+        # What a fleet of self-signed devices is trusted by: the devices' own certificates, once more.
+        return group.is_named_as_authority and all(vouches_for(one, one) for one, _ in certificates)
 
     def _add_device(self, group: FileGroup) -> None:
         leaf, key, others = _pair(group)

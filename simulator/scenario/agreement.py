@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulator.scenario.kinds import BrokerKind, MqttVersion
+from simulator.scenario.kinds import BrokerKind, CertificateKind, MqttVersion
 from simulator.scenario.table import Mistake
 from simulator.scenario.wording import quote
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from simulator.scenario.fleet import Fleet
     from simulator.scenario.stage import Stage
 
-__all__ = ["Parts", "disagreements"]
+__all__ = ["Parts", "disagreements", "lists_wanted"]
 
 _ROUNDING = 1e-9
 """Shares such as three thirds add up to one but for this much."""
@@ -38,6 +38,7 @@ class Parts:
 def disagreements(parts: Parts) -> Iterator[Mistake]:
     """Yield every mistake that only shows where two parts are held against each other."""
     yield from _broker_lacks(parts)
+    yield from _revokes_self_signed(parts)
     yield from _names_twice(parts.stages)
     yield from _publish_without_topic(parts)
     stages = [stage for stage in parts.stages if stage is not None]
@@ -61,6 +62,40 @@ def _broker_lacks(parts: Parts) -> Iterator[Mistake]:
                     'an external broker cannot be stopped from here; use kind = "mosquitto" or "embedded"'
                 )
                 yield Mistake(("stage", index, "outage"), phrase)
+            if stage and stage.revoke is not None:
+                phrase = (
+                    "an external broker takes revocation lists from its operator only; use revoked = … in the"
+                    " fleet, and give the operator what `simulator fleet crl` writes"
+                )
+                yield Mistake(("stage", index, "revoke"), phrase)
+
+
+def _revokes_self_signed(parts: Parts) -> Iterator[Mistake]:
+    """Yield lists that cannot be: what no authority vouches for, no authority can take back."""
+    for index, stage in enumerate(parts.stages):
+        fleet = parts.fleets.get(stage.revoke.fleet) if stage and stage.revoke else None
+        if fleet and fleet.certificates is CertificateKind.SELF_SIGNED:
+            phrase = "no list revokes a self-signed certificate in a run; use revoked = … in the fleet"
+            yield Mistake(("stage", index, "revoke"), phrase)
+    managed = parts.broker and parts.broker.kind is not BrokerKind.EXTERNAL
+    listed = lists_wanted(parts.fleets, parts.stages) if managed else []
+    for name, fleet in parts.fleets.items():
+        if listed and fleet and fleet.certificates is CertificateKind.SELF_SIGNED:
+            phrase = (
+                f"a broker that looks at revocation lists, as fleet {quote(listed[0])} asks for, refuses"
+                " self-signed certificates, which are in none: run the two apart"
+            )
+            yield Mistake(("fleet", name, "certificates"), phrase)
+
+
+def lists_wanted(fleets: Mapping[str, Fleet | None], stages: Sequence[Stage | None]) -> list[str]:
+    """Return the fleets for whose sake a broker has to look at revocation lists."""
+    later = {stage.revoke.fleet for stage in stages if stage and stage.revoke}
+    return [
+        name
+        for name, fleet in fleets.items()
+        if fleet and fleet.certificates is CertificateKind.ISSUED and (fleet.revoked or name in later)
+    ]
 
 
 def _names_twice(stages: Sequence[Stage | None]) -> Iterator[Mistake]:

@@ -23,7 +23,7 @@ from simulator.scenario.fields import (
     TopicFilter,
     TopicTemplate,
 )
-from simulator.scenario.kinds import KeyKind, MqttVersion, TlsVersion
+from simulator.scenario.kinds import CertificateKind, KeyKind, MqttVersion, TlsVersion
 from simulator.scenario.table import Mistake, Table
 from simulator.scenario.template import check_placeholders
 from simulator.scenario.wording import did_you_mean, quote
@@ -169,6 +169,17 @@ class Fleet(Table):
 
     key: KeyKind = KeyKind.EC_P256
     """Algorithm and size of each device's private key."""
+
+    certificates: CertificateKind = CertificateKind.ISSUED
+    """``issued`` by an authority, or ``self-signed``: then a broker is told to trust each of them alone."""
+
+    revoked: Share = 0.0
+    """Share of the devices whose certificate is revoked from the start, for the broker to refuse them.
+
+    Drawn by the seed among the devices, except those that a store holds as revoked already, which come first.
+    Brokers that the run starts get the authority's revocation list; of a revoked self-signed certificate they
+    are just not told.
+    """
 
     mqtt: Mqtt = MqttVersion.V311
     """Protocol version: 3.1.1 or 5.0."""

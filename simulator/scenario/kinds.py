@@ -16,6 +16,13 @@ class KeyKind(StrEnum):
     RSA_3072 = "rsa-3072"
 
 
+class CertificateKind(StrEnum):
+    """Who vouches for a device's certificate."""
+
+    ISSUED = "issued"
+    SELF_SIGNED = "self-signed"
+
+
 class MqttVersion(StrEnum):
     """Protocol version of a device's session."""
 

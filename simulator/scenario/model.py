@@ -35,7 +35,7 @@ from simulator.scenario.fleet import (
     Will,
 )
 from simulator.scenario.limits import Limits
-from simulator.scenario.stage import Connect, Disconnection, Publishing, Reconnection, Stage
+from simulator.scenario.stage import Connect, Disconnection, Publishing, Reconnection, Revoking, Stage
 from simulator.scenario.table import Mistake, Table, refusal
 from simulator.scenario.wording import at_least_one, quote
 
@@ -50,6 +50,7 @@ __all__ = [
     "Publishing",
     "Reconnect",
     "Reconnection",
+    "Revoking",
     "Scenario",
     "Stage",
     "Subscription",

@@ -20,7 +20,7 @@ from simulator.scenario.table import Mistake, Table
 from simulator.scenario.units import format_duration
 from simulator.scenario.wording import quote
 
-__all__ = ["Connect", "Disconnection", "Publishing", "Reconnection", "Stage"]
+__all__ = ["Connect", "Disconnection", "Publishing", "Reconnection", "Revoking", "Stage"]
 
 
 class _Arriving(Table):
@@ -115,6 +115,19 @@ class Disconnection(Table):
         return _one_length(self)
 
 
+class Revoking(Table):
+    """Certificates are revoked, and the broker gets the new list, at the start of the stage.
+
+    Established connections live on; what is refused is the next connection of each of these devices.
+    """
+
+    fleet: FleetName = Field(examples=["core2"])
+    """The fleet that this happens to."""
+
+    share: ActionShare = Field(examples=[0.1])
+    """Share of the whole fleet that is revoked, drawn among the devices that are not revoked yet."""
+
+
 def _one_length(action: Reconnection | Disconnection) -> Iterator[Mistake]:
     if action.within is None and action.rate is None:
         yield Mistake((), 'needs within = "2s", or rate = "100/s"')
@@ -143,6 +156,9 @@ class Stage(Table):
     publish: Publishing | None = None
     """Messages beyond the fleet's own."""
 
+    revoke: Revoking | None = None
+    """Certificates that are revoked, at the start of the stage."""
+
     outage: Interval | None = Field(None, examples=["5s"])
     """Time for which a broker that the run manages is gone, from the start of the stage."""
 
@@ -150,8 +166,8 @@ class Stage(Table):
         """Yield a duration that is missing or too short."""
         ends_by_itself = self.connect or self.reconnect or self.disconnect
         if self.duration is None:
-            if self.publish or self.outage:
-                key = "publish" if self.publish else "outage"
+            lasting = {"publish": self.publish, "revoke": self.revoke, "outage": self.outage}
+            if key := next((name for name, action in lasting.items() if action), None):
                 yield Mistake((), f'a stage with {key} needs a duration, for instance duration = "15s"')
             elif not ends_by_itself:
                 yield Mistake((), 'needs a duration, for instance duration = "15s", or something to do')

@@ -107,3 +107,37 @@ async def test_fleet_without_devices_is_refused(tmp_path: Path) -> None:
     _, stderr = await process.communicate()
     assert process.returncode == 1
     assert "empty.fleet holds no device to connect with" in " ".join(stderr.decode().split())
+
+
+@pytest.mark.parametrize("kind", ["embedded", "mosquitto"])
+async def test_a_revoked_device_is_refused_after_sighup(kind: str, tmp_path: Path) -> None:
+    require("mosquitto")
+    require("mosquitto_pub")
+    async with started("--kind", kind, "--files", str(tmp_path)) as broker:
+        publish, revoke = broker.line("mosquitto_pub"), broker.line("simulator fleet revoke")
+        await output(publish)
+        with FleetStore.open(tmp_path / "demo.fleet") as store:
+            store.revoke(revoke[-1])
+        await output(publish)
+        assert broker.line("kill") == ["kill", "-HUP", str(broker.process.pid)]
+        broker.process.send_signal(signal.SIGHUP)
+        await said(broker.process.stdout, f"the broker judges by the revocations in {tmp_path}/demo.fleet")
+        with pytest.raises(AssertionError):
+            await output(publish)
+
+
+async def test_sighup_where_there_is_nobody_to_sign_a_list_is_a_sentence(tmp_path: Path) -> None:
+    with FleetStore.create(tmp_path / "own.fleet") as store:
+        store.issue(1, self_signed=True)
+    async with started("--fleet", str(tmp_path / "own.fleet")) as broker:
+        broker.process.send_signal(signal.SIGHUP)
+        await said(broker.process.stderr, "own.fleet holds no authority to sign a revocation list with")
+        broker.process.send_signal(signal.SIGHUP)
+        await said(broker.process.stderr, "own.fleet holds no authority to sign a revocation list with")
+
+
+async def said(stream: asyncio.StreamReader | None, words: str) -> None:
+    assert stream is not None
+    async with asyncio.timeout(20):
+        while words not in (line := (await stream.readline()).decode()):
+            assert line

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulator.brokers.external import ExternalBroker, read_trust
-from simulator.errors import BrokerUnreachableError, UsageError
+from simulator.errors import BrokerError, BrokerUnreachableError, UsageError
 from simulator.identity import pem
 from simulator.scenario.kinds import Endpoint
 
@@ -99,3 +99,13 @@ def test_trust_file_without_a_certificate(tmp_path: Path, content: bytes) -> Non
 def test_trust_file_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the trust file .*trust\.pem: No such file"):
         read_trust([tmp_path / "trust.pem"])
+
+
+async def test_its_operator_tells_it_whom_to_accept(closed: Endpoint, authority: Authority) -> None:
+    broker = ExternalBroker([closed])
+    broker.admit([authority.root])
+    sentence = (
+        rf"{closed} is not ours, so its operator must give it the new revocation list: `simulator fleet crl`"
+    )
+    with pytest.raises(BrokerError, match=sentence):
+        await broker.take_crls([])

@@ -15,6 +15,7 @@ import pytest
 import uvloop
 
 from simulator.errors import BrokerError
+from simulator.identity.store import FleetStore
 from simulator.scenario.kinds import Endpoint
 from tests.brokers.wire import Papers, Wires, connect
 
@@ -210,6 +211,25 @@ def test_runs_on_uvloop(make: Callable[..., ManagedBroker], authority: Authority
         wires.cut()
         await broker.stop()
         await broker.start()
+        await broker.stop()
+
+    uvloop.run(life())
+    assert not children()
+
+
+def test_lists_are_taken_on_uvloop(make: Callable[..., ManagedBroker], authority: Authority) -> None:
+    async def life() -> None:
+        broker = make([])
+        with FleetStore.in_memory(authority) as store:
+            broker.admit(store.trust_anchors, store.revocation_lists())
+            await broker.start()
+            await broker.take_crls(store.revocation_lists())
+            for process in children():
+                process.kill()
+            with pytest.raises(BrokerError, match="ended by itself"):
+                await broker.wait_failed()
+            with pytest.raises(BrokerError, match="did not take a new revocation list"):
+                await broker.take_crls(store.revocation_lists())
         await broker.stop()
 
     uvloop.run(life())

@@ -139,6 +139,7 @@ def test_list_as_json_lines(path: Path) -> None:
         "fingerprint": credential.fingerprint,
         "not_before": credential.not_before.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "not_after": credential.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "revocation": None,
     }
 
 

@@ -14,7 +14,7 @@ from tests.support.command import simulator
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHIPPED = {"quickstart", "connect-storm", "steady-telemetry", "reconnect-after-outage", "soak"}
+SHIPPED = {"quickstart", "connect-storm", "steady-telemetry", "reconnect-after-outage", "revocation", "soak"}
 
 
 @pytest.mark.parametrize("columns", ["80", "160"])

@@ -4,12 +4,17 @@ import os
 import sqlite3
 import stat
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from simulator import clock
 from simulator.errors import FleetError
 from simulator.identity import fleet_file
+from simulator.identity.authority import Authority
+from simulator.identity.record import Reason, Status
+from simulator.identity.store import FleetStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +103,7 @@ def test_another_database_is_no_fleet(path: Path) -> None:
 def test_a_file_from_a_newer_simulator(path: Path) -> None:
     with closing(fleet_file.create_file(path)) as connection:
         connection.execute(f"PRAGMA user_version = {fleet_file.VERSION + 1}")
-    with pytest.raises(FleetError, match="version 2, and this simulator knows 1"):
+    with pytest.raises(FleetError, match="version 3, and this simulator knows 2"):
         fleet_file.open_file(path)
 
 
@@ -131,3 +136,24 @@ def test_a_fleet_whose_layout_fails_leaves_no_file(path: Path, monkeypatch: pyte
     with pytest.raises(FleetError, match=r"core2\.fleet: near"):
         fleet_file.create_file(path)
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_of_an_older_simulator_gets_what_it_lacks(path: Path) -> None:
+    with FleetStore.create(path, Authority.create("Acme")) as store:
+        store.issue(3)
+        store.revoke("device-00002")
+        before = store.credentials()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for table in ("revocation", "crl", "protection"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 1")
+    for _ in range(2):
+        with FleetStore.open(path) as store:
+            assert store.credentials() == before
+            (revoked,) = store.devices(Status.REVOKED)
+            assert revoked.revocation is not None
+            assert revoked.revocation.reason is Reason.UNSPECIFIED
+            assert abs(revoked.revocation.at - clock.wall()) < timedelta(seconds=10)
+    with FleetStore.open(path) as store:
+        store.revoke("device-00001")
+        assert len(store.revocation_lists()) == 2

@@ -11,7 +11,7 @@ from simulator import clock
 from simulator.errors import FleetError
 from simulator.identity.authority import Authority
 from simulator.identity.keys import decode
-from simulator.identity.record import Status
+from simulator.identity.record import Reason, Status
 from simulator.identity.store import FleetStore
 from simulator.scenario.kinds import KeyKind
 
@@ -179,10 +179,43 @@ def test_a_superseded_generation_can_be_revoked(fleet: FleetStore, authority: Au
     assert states(fleet, "a") == [(1, Status.REVOKED), (2, Status.ACTIVE)]
 
 
+def test_the_first_date_and_reason_of_a_revocation_stand(fleet: FleetStore) -> None:
+    fleet.issue(["a"])
+    assert fleet.revoke("a", reason=Reason.KEY_COMPROMISE) is True
+    (first,) = fleet.devices()
+    assert fleet.revoke("a", reason=Reason.SUPERSEDED) is False
+    assert fleet.revoke("a", generation=1) is False
+    assert list(fleet.devices()) == [first]
+    assert first.revocation is not None
+    assert first.revocation.reason is Reason.KEY_COMPROMISE
+    assert abs(first.revocation.at - clock.wall()) < timedelta(seconds=10)
+
+
+def test_many_are_revoked_all_or_none(fleet: FleetStore) -> None:
+    fleet.issue(["a", "b", "c"])
+    fleet.revoke("b")
+    with pytest.raises(FleetError, match="holds no certificate of 'x' that could be revoked"):
+        fleet.revoke_many(["a", "x"])
+    assert fleet.names() == ["a", "c"]
+    assert fleet.revoke_many(["a", "b", "c", "a"]) == ["a", "c"]
+    assert fleet.names(Status.REVOKED) == ["a", "b", "c"]
+
+
+def test_a_device_counts_by_its_latest_credential(fleet: FleetStore, authority: Authority) -> None:
+    fleet.issue(["a", "b", "c"])
+    revoked = fleet.credential("b")
+    fleet.revoke_many(["a", "b"])
+    fleet.add("a", authority.issue_device("a"))
+    assert fleet.names() == ["a", "c"]
+    assert fleet.credentials(status=Status.REVOKED) == [("b", revoked)]
+    assert fleet.names(Status.SUPERSEDED) == []
+    assert fleet.names(limit=1) == ["a"]
+
+
 @pytest.mark.parametrize(("device", "generation"), [("b", None), ("a", 2)])
 def test_what_is_not_there_cannot_be_revoked(fleet: FleetStore, device: str, generation: int | None) -> None:
     fleet.issue(["a"])
-    with pytest.raises(FleetError, match="no such credential"):
+    with pytest.raises(FleetError, match="that could be revoked"):
         fleet.revoke(device, generation=generation)
 
 
@@ -249,6 +282,8 @@ def test_a_summary(fleet: FleetStore) -> None:
     summary = fleet.summary()
     assert (summary.authority, summary.devices, summary.trust_anchors) == ("Acme", 4, 1)
     assert summary.certificates == {Status.ACTIVE: 3, Status.SUPERSEDED: 0, Status.REVOKED: 1}
+    assert summary.reasons == {Reason.UNSPECIFIED: 1}
+    assert (summary.protected, summary.self_signed) == (False, 0)
     assert summary.expired == 2
     assert summary.first_expiry == start + timedelta(days=2)
     assert summary.last_expiry == fleet.credential("d").not_after

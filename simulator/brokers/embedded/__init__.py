@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from simulator.brokers.managed import ManagedBroker
 from simulator.brokers.process import Command
+from simulator.identity import pem
 from simulator.scenario.kinds import BrokerKind
 
 if TYPE_CHECKING:
+    from simulator.brokers.process import Child
     from simulator.identity.credential import Credential
     from simulator.scenario.kinds import Endpoint
 
 __all__ = ["EmbeddedBroker"]
 
 _READY = "embedded broker running"
+_TOOK = "embedded broker judges by new revocation lists"
 
 
 class EmbeddedBroker(ManagedBroker):
@@ -37,6 +40,8 @@ class EmbeddedBroker(ManagedBroker):
             "host": listen.host,
             "port": listen.port,
             "ready": _READY,
+            "crls": pem.revocation_lists(self._crls),
+            "took": _TOOK,
             "trust": [base64.b64encode(der).decode() for der in self._client_trust],
             "chain": credential.chain_pem(),
             "key": credential.key_pem(),
@@ -46,6 +51,11 @@ class EmbeddedBroker(ManagedBroker):
             ready=_READY,
             stdin=json.dumps(configuration).encode() + b"\n",
         )
+
+    async def _renew_crls(self, child: Child) -> bool:
+        """Send the lists in a line of their own; the broker answers when it judges by them."""
+        line = json.dumps({"crls": pem.revocation_lists(self._crls)}).encode() + b"\n"
+        return await child.reacts(_TOOK, lambda: child.write(line))
 
     @property
     def _program(self) -> str:

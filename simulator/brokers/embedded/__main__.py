@@ -1,4 +1,4 @@
-"""Run the embedded broker until standard input ends: one line of configuration, then nothing more."""
+"""Run the embedded broker until standard input ends: one line of configuration, then revocation lists."""
 
 from __future__ import annotations
 

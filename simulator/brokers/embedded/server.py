@@ -19,7 +19,7 @@ import uvloop
 
 from simulator.brokers.embedded.mended import FleetBroker
 from simulator.brokers.embedded.reception import Reception
-from simulator.brokers.embedded.tls import tls_context
+from simulator.brokers.embedded.tls import ListenerContext
 from simulator.brokers.leash import raise_open_files_limit
 
 __all__ = ["main"]
@@ -30,17 +30,20 @@ _BACKLOG = 4096
 _HANDSHAKE_SECONDS = 60.0
 _SHUTDOWN_SECONDS = 2.0
 _GC_THRESHOLD = 20_000
+_LONGEST_LINE = 256 * 1024 * 1024
+"""Bytes: a list of some million certificates."""
 
 
-async def _input_ends() -> None:
-    """Return when nobody holds the other end of standard input any more."""
-    reader = asyncio.StreamReader()
+async def _obey(listener: ListenerContext, took: str) -> None:
+    """Take new revocation lists, and say so, until nobody holds the other end of standard input any more."""
+    reader = asyncio.StreamReader(limit=_LONGEST_LINE)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
     try:
-        while await reader.read(4096):
-            pass
+        while line := await reader.readline():
+            listener.take_crls(json.loads(line)["crls"])
+            os.write(1, f"{took}\n".encode())
     finally:
         transport.close()
 
@@ -52,11 +55,14 @@ async def _serve(configuration: dict[str, Any]) -> None:
     broker = FleetBroker()
     await broker.start()
     reception = Reception(broker.serve)
+    listener = ListenerContext(
+        configuration["trust"], configuration["chain"], configuration["key"], configuration["crls"]
+    )
     await loop.create_server(
         reception.connection,
         configuration["host"],
         configuration["port"],
-        ssl=tls_context(configuration["trust"], configuration["chain"], configuration["key"]),
+        ssl=listener,
         backlog=_BACKLOG,
         ssl_handshake_timeout=_HANDSHAKE_SECONDS,
         ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
@@ -65,7 +71,7 @@ async def _serve(configuration: dict[str, Any]) -> None:
     gc.freeze()  # what is loaded now stays: no need to walk it again
     gc.set_threshold(_GC_THRESHOLD)
     os.write(1, f"{configuration['ready']} {configuration['port']}\n".encode())
-    await _input_ends()
+    await _obey(listener, configuration["took"])
     logging.disable()  # amqtt reports that its tasks are cancelled, which is how they end here
 
 
