@@ -16,7 +16,7 @@ import psutil
 from simulator.clock import MILLISECOND, SECOND, now
 from simulator.devices.context import FleetContext, Gate, Target
 from simulator.devices.virtual import VirtualDevice
-from simulator.errors import SimulatorError, UsageError
+from simulator.errors import UsageError
 from simulator.link.address import resolve
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.metrics.recorder import Recorder
@@ -79,7 +79,7 @@ class Shard:
         try:
             addresses = [await resolve(endpoint, self._loop) for endpoint in self._plan.endpoints]
             self._assemble(addresses)
-        except SimulatorError:
+        except BaseException:
             self._pacer.stop()
             raise
 

@@ -131,12 +131,12 @@ class _Layout:
         """Return the next stage; it lasts as long as it says, and at least until its last device is asked."""
         start, seed = self._at, f"{self._seed}/{number}"
         actions = []
-        if stage.disconnect:
-            actions.append(self._disconnect(stage.disconnect, f"{seed}/disconnect"))
-        if stage.reconnect:
-            actions.append(self._reconnect(stage.reconnect, f"{seed}/reconnect"))
         if stage.connect:
             actions.append(self._connect(stage.connect, f"{seed}/connect"))
+        if stage.reconnect:
+            actions.append(self._reconnect(stage.reconnect, f"{seed}/reconnect"))
+        if stage.disconnect:
+            actions.append(self._disconnect(stage.disconnect, f"{seed}/disconnect"))
         last = max((action.times[-1] for action in actions if action.times), default=start)
         self._at = end = max(start + (stage.duration or 0), last)
         if stage.publish:

@@ -115,3 +115,23 @@ def test_a_revocation_is_told_with_its_stage_and_asks_nothing_of_devices() -> No
     assert (revoked.revoke.fleet, revoked.revoke.share) == ("core2", 0.1)
     assert (revoked.start, revoked.end) == (ramp.end, ramp.end + 2 * SECOND)
     assert revoked.actions == ()
+
+
+def test_those_who_connect_in_a_stage_were_absent_at_its_start() -> None:
+    half = {"name": "half", "connect": {"fleet": "core2", "share": 0.5, "rate": "100/s"}}
+    swap = {
+        "name": "swap",
+        "connect": {"fleet": "core2", "share": 0.5, "rate": "100/s"},
+        "disconnect": {"fleet": "core2", "share": 0.5, "within": "100ms"},
+    }
+    first, second = timetable(scenario(half, swap))
+    coming, going = second.actions
+    assert (coming.verb, going.verb) == (Verb.CONNECT, Verb.DISCONNECT)
+    assert set(coming.devices) == set(range(40)) - set(first.actions[0].devices)
+    assert len(set(going.devices)) == 20
+
+
+def test_whoever_connects_in_a_stage_may_be_drawn_to_reconnect_in_it() -> None:
+    both = RAMP | {"reconnect": {"fleet": "core2", "share": 0.5, "within": "2s"}}
+    (stage,) = timetable(scenario(both))
+    assert len(stage.actions[1].devices) == 20

@@ -96,7 +96,9 @@ class Attempt:
         return started - lag, started, finished
 
     def _give_up(self, after: int) -> None:
-        self.refused(LinkError(self.link.phase, Outcome.TIMEOUT, f"not done after {format_duration(after)}"))
+        if self._answer is not None and not self._answer.done():
+            words = f"not done after {format_duration(after)}"
+            self.refused(LinkError(self.link.phase, Outcome.TIMEOUT, words))
 
     def _measure(self, answered: int) -> None:
         """Record the phases of an attempt that succeeded.

@@ -11,6 +11,7 @@ from simulator.devices.telemetry import core2, payload_of
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.mqtt.options import SessionOptions
+from simulator.scenario.kinds import MqttVersion
 
 if TYPE_CHECKING:
     import asyncio
@@ -129,7 +130,7 @@ def options_of(fleet: Fleet) -> SessionOptions:
         clean_start=fleet.clean_start,
         keepalive=fleet.keepalive // SECOND,
         session_expiry=fleet.session_expiry // SECOND,
-        receive_maximum=fleet.receive_maximum,
+        receive_maximum=fleet.receive_maximum if fleet.mqtt is MqttVersion.V5 else 65_535,  # 3.1.1 has none
         inflight_maximum=fleet.receive_maximum,
         maximum_packet_size=LARGEST_PACKET,
         user_properties=tuple(fleet.user_properties.items()),

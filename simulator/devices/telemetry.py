@@ -65,15 +65,11 @@ def fixed(size: int) -> Payload:
 
     A size too small for the three fields gets the fields alone.
     """
-    filling = "." * size
+    filling = b"." * size
 
     def payload(device: str, _: int, counter: int, due: int) -> bytes:
-        head = f'{{"device":"{device}","n":{counter},"due":{due},"fill":"'
-        return (
-            f'{head}{filling[: size - len(head) - 2]}"}}'.encode()
-            if len(head) < size - 2
-            else f'{head}"}}'.encode()
-        )
+        head = f'{{"device":"{device}","n":{counter},"due":{due},"fill":"'.encode()
+        return b'%b%b"}' % (head, filling[: max(0, size - len(head) - 2)])
 
     return payload
 

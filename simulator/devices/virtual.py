@@ -68,10 +68,12 @@ class VirtualDevice:
         "_seed",
         "_sent_at",
         "_session",
+        "_stays_away",
         "_subscribing",
         "_telemetry_on",
         "_tending",
         "_topic",
+        "_turn",
         "_waiting",
         "name",
         "state",
@@ -91,11 +93,11 @@ class VirtualDevice:
         self._waiting: list[tuple[int, int]] = []
         """Publishes without acknowledgement, oldest first: when each was due, and when it was sent."""
         self._subscribing: tuple[int, int] | None = None
-        self._counter = self._attempts = self._failures = 0
+        self._counter = self._turn = self._attempts = self._failures = 0
         self._grid = self._sent_at = self._pinged_at = self._connected_at = self._back_at = 0
         self._returns: int | None = None
         """When the device is to come back after leaving; None where it is to stay away."""
-        self._telemetry_on = self._tending = False
+        self._telemetry_on = self._tending = self._stays_away = False
         context.population[DeviceState.IDLE] += 1
 
     # What stages ask of a device.
@@ -103,8 +105,10 @@ class VirtualDevice:
     def connect(self, due: int) -> None:
         """Connect; a device that is on its way drops the arrival, one that is connected ignores it."""
         if self.state in {DeviceState.IDLE, DeviceState.BACKING_OFF}:
+            self._stays_away = False
             self._begin(due)
         elif self.state is not DeviceState.CONNECTED:
+            self._stays_away = False
             self._context.connects.due += 1
             self._context.connects.dropped += 1
 
@@ -122,6 +126,7 @@ class VirtualDevice:
     def disconnect(self, due: int) -> None:
         """End the session in an orderly way and stay away."""
         del due
+        self._returns, self._stays_away = None, True
         if self.state is DeviceState.CONNECTED:
             self._leave_when_quiet()
         elif self.state is DeviceState.BACKING_OFF:
@@ -153,6 +158,9 @@ class VirtualDevice:
             return
         if qos is None:
             qos = context.qos
+        if not qos and link.backed_up:  # nothing else would ever stop it: QoS 0 is never acknowledged
+            counts.dropped += 1
+            return
         payload = context.payload(self.name, self._seed, self._counter + 1, due + context.wall_offset)
         started = now()
         token = (due, started)
@@ -177,6 +185,7 @@ class VirtualDevice:
         context.connects.due += 1
         if not context.gate.enter():
             context.connects.dropped += 1
+            self._attempts += 1  # so that the next wait is another one
             self._back_off()
             return
         context.connects.started += 1
@@ -218,7 +227,7 @@ class VirtualDevice:
         if not self._tending:
             self._tending = True
             context.pacer.at(answered + self._tend_every(), self._tend)
-        if context.finishing:
+        if context.finishing or self._stays_away:
             self._leave_when_quiet()
             return
         if context.fleet.subscribe:
@@ -249,7 +258,10 @@ class VirtualDevice:
         for event in self._session.receive_data(data):
             if type(event) is Acknowledged:
                 token = event.token
-                if token in waiting:  # else it was given up already
+                if waiting and token is waiting[0]:  # a broker answers in order
+                    due, started = waiting.pop(0)
+                    self._context.publish_ok((due, started, received))
+                elif token in waiting:  # else it was given up already
                     due, started = waiting.pop(waiting.index(token))
                     self._context.publish_ok((due, started, received))
             else:
@@ -257,8 +269,8 @@ class VirtualDevice:
         answer = self._session.data_to_send()
         if answer:
             self._send(answer)
-        if self.state is DeviceState.LEAVING and not waiting:
-            self._leave(orderly=True)
+        if self.state is DeviceState.LEAVING and self._quiet:
+            self._leave_at_last()
 
     def link_lost(self, error: LinkError) -> None:
         """Learn that the link is gone."""
@@ -330,10 +342,11 @@ class VirtualDevice:
             self._telemetry_on = False
             return None
         self.publish(due)
+        self._turn += 1
         self._grid += context.every
         if not context.jitter:
             return self._grid
-        swing = 2 * noise.share(self._seed, JITTER + self._counter) - 1
+        swing = 2 * noise.share(self._seed, JITTER + self._turn) - 1
         return self._grid + round(swing * context.jitter)
 
     def _tend(self, due: int) -> int | None:
@@ -354,8 +367,8 @@ class VirtualDevice:
     def _give_up_waiting(self, before: int, at: int) -> None:
         for token in [each for each in (*self._waiting, self._subscribing) if each and each[1] <= before]:
             self._unanswered(token, Outcome.ACK_TIMEOUT, "no acknowledgement in time", at)
-        if self.state is DeviceState.LEAVING and not self._waiting:
-            self._leave(orderly=True)
+        if self.state is DeviceState.LEAVING and self._quiet:
+            self._leave_at_last()
 
     def _keep_alive(self, at: int) -> None:
         """Ping after half the keepalive in silence; without an answer the session ends (MQTT 3.1.2.10)."""
@@ -375,10 +388,21 @@ class VirtualDevice:
 
     # Leaving.
 
+    @property
+    def _quiet(self) -> bool:
+        """Whether the broker owes no acknowledgement."""
+        return not self._waiting and self._subscribing is None
+
     def _leave_when_quiet(self) -> None:
         self._set(DeviceState.LEAVING)
-        if not self._waiting:
+        if self._quiet:
             self._leave(orderly=True)
+
+    def _leave_at_last(self) -> None:
+        """Leave after a wait. To come back was not due before: the broker's delay is not our lag."""
+        if self._returns is not None:
+            self._returns = now()
+        self._leave(orderly=True)
 
     def _leave(self, *, orderly: bool, outcome: str = Outcome.CONNECTION_LOST) -> None:
         """Go by our own will: with DISCONNECT and close_notify where it is orderly, else without a word."""
@@ -403,7 +427,7 @@ class VirtualDevice:
     def _back_off(self) -> None:
         """Wait before the next attempt: a random time up to a limit that doubles with each failure."""
         context, reconnect = self._context, self._context.fleet.reconnect
-        if not reconnect.enabled or context.finishing:
+        if not reconnect.enabled or context.finishing or self._stays_away:
             self._set(DeviceState.IDLE)
             return
         self._set(DeviceState.BACKING_OFF)

@@ -108,7 +108,8 @@ class Coordinator:
         self._watcher.stopping()
 
     def _end(self, status: RunStatus, detail: str) -> None:
-        self._status, self._detail = status, detail
+        if self._status is RunStatus.COMPLETE:  # what came first is why it ended
+            self._status, self._detail = status, detail
         if self._shard is not None:
             self._shard.stop()
 
@@ -131,8 +132,6 @@ class Coordinator:
                 self._end(RunStatus.INTERRUPTED, "interrupted by the user")
                 self._close(folder, scribe)
                 raise
-            scribe.finish()
-            self._watcher.finished()
             return self._close(folder, scribe)
 
     def _give_up_saving(self, trouble: str) -> None:
@@ -142,6 +141,7 @@ class Coordinator:
 
     def _close(self, folder: RunFolder, scribe: Scribe) -> Report:
         scribe.finish()
+        self._watcher.finished()
         try:
             folder.close(self._status, self._detail)
         except RunFolderError as error:

@@ -13,7 +13,9 @@ __all__ = ["MAX_LENGTH", "check_name", "numbered"]
 MAX_LENGTH = 64
 """Characters: RFC 5280 appendix A.1, ub-common-name."""
 
-_FORBIDDEN = frozenset("/\\+#")  # separators of folders and topics, and wildcards (MQTT 3.1.1 section 4.7.1)
+_FORBIDDEN = frozenset(
+    '/\\+#"'
+)  # separators of folders and topics, wildcards (MQTT 3.1.1, 4.7.1), JSON's quote
 
 
 def check_name(device: str) -> str:
@@ -24,7 +26,7 @@ def check_name(device: str) -> str:
         raise FleetError(f"device name {device!r} holds a control character, or a space at its end")
     if wrong := sorted(_FORBIDDEN.intersection(device)):
         raise FleetError(
-            f"device name {device!r} holds {' '.join(wrong)}, which topics and folders cannot take"
+            f"device name {device!r} holds {' '.join(wrong)}, which topics, folders and JSON cannot take"
         )
     if device.startswith((".", "$")):
         raise FleetError(f"device name {device!r} starts with {device[0]!r}: hidden folders and $ topics do")

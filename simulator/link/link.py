@@ -96,6 +96,11 @@ class Link:
         """
         self._readable()
 
+    @property
+    def backed_up(self) -> bool:
+        """Whether the socket has not taken all that was sent: the broker reads more slowly than we write."""
+        return self._unsent is not None
+
     def send(self, data: bytes) -> None:
         """Send bytes now, or as soon as the socket takes them, in order. After a loss they go nowhere."""
         pipe = self._pipe
@@ -157,6 +162,7 @@ class Link:
         try:
             self._tls.do_handshake()
         except SSL.WantReadError:
+            self._loop.remove_writer(self._fd())
             return
         except SSL.WantWriteError:
             self._loop.add_writer(self._fd(), self._handshake)

@@ -125,7 +125,7 @@ class Recorder:
 
     def snapshot(self, at: int, *, devices: Mapping[str, Mapping[str, int]], cpu: int, rss: int) -> Snapshot:
         """Return all that was measured since the last snapshot; ``at`` is now, on the monotonic clock."""
-        start, self._end = self._end, at - self.origin
+        start, self._end = self._end, max(at - self.origin, self._end)
         series = {key: series.drain() for key, series in self._series.items()}
         arrivals = {key: _drain(counts) for key, counts in self._arrivals.items()}
         return Snapshot(

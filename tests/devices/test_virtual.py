@@ -818,3 +818,26 @@ async def test_abandoning_a_device_that_is_away_does_nothing(stand: SetUp) -> No
         device.abandon()
         assert device.state is DeviceState.IDLE
         assert rig.failures == []
+
+
+async def test_a_device_that_is_told_to_leave_on_its_way_leaves_when_it_arrives(stand: SetUp) -> None:
+    async with stand() as (rig, peer, credential):
+        device = rig.add(credential)
+        device.connect(now())
+        device.disconnect(now())
+        assert device.state is DeviceState.CONNECTING
+        await rig.comes_to(device, DeviceState.IDLE)
+        assert (len(peer.of(Connect)), rig.failures) == (1, [])
+        device.connect(now())
+        await rig.comes_to(device, DeviceState.CONNECTED)
+
+
+async def test_qos_0_is_dropped_while_the_socket_takes_no_more(stand: SetUp) -> None:
+    async with stand() as (rig, _, credential):
+        device = await rig.connected(credential)
+        assert device._link is not None
+        device._link._unsent = bytearray(b"\0")  # as a broker leaves it that does not read
+        device.publish(now(), qos=0)
+        messages = rig.context.messages
+        assert (messages.due, messages.started, messages.dropped) == (1, 0, 1)
+        device._link._unsent = None

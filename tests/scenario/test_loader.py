@@ -662,3 +662,10 @@ def test_a_path_in_a_file_starts_from_its_folder(tmp_path: Path) -> None:
     file.write_text(text.replace("devices = 500", 'devices = 500\nstore = "mine.fleet"'), encoding="utf-8")
     loaded = load(file)
     assert loaded.resolve(loaded.scenario.fleets["core2"].store or "") == tmp_path / "mine.fleet"
+
+
+def test_a_password_on_the_command_line_is_not_said_again() -> None:
+    with pytest.raises(ScenarioError) as refused:
+        load("quickstart", overrides=["fleet.core2.password=hunter2"])
+    assert "hunter2" not in str(refused.value)
+    assert "--set fleet.core2.password=…" in str(refused.value)
