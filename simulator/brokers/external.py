@@ -112,6 +112,8 @@ async def _refusal(endpoint: Endpoint) -> str | None:
         return f"no answer within {_CONNECT_SECONDS:.0f} s"
     except socket.gaierror as error:
         return error.strerror
+    except UnicodeError:
+        return "it is not a name that DNS can hold"
     except OSError as error:
         return os.strerror(error.errno) if error.errno else str(error)
     writer.close()

@@ -65,7 +65,6 @@ def start(
     ] = None,
 ) -> None:
     """Run a broker until Ctrl-C, and print how to connect to it."""
-    _show_log()
     with ExitStack() as stack:
         folder = files or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulator-broker-")))
         fleet_file = fleet or _demo_fleet(folder)
@@ -161,6 +160,7 @@ async def _run(broker: ManagedBroker, store: FleetStore, announce: Callable[[], 
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await broker.start()
+            _show_log()
             announce()
             async with asyncio.TaskGroup() as group:
                 group.create_task(broker.wait_failed(), name="broker watch")

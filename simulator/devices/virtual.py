@@ -338,7 +338,7 @@ class VirtualDevice:
 
     def _telemetry_due(self, due: int) -> int | None:
         context = self._context
-        if context.finishing or self.state is DeviceState.IDLE:
+        if context.finishing or (self._stays_away and self.state is DeviceState.IDLE):
             self._telemetry_on = False
             return None
         self.publish(due)
@@ -347,7 +347,7 @@ class VirtualDevice:
         if not context.jitter:
             return self._grid
         swing = 2 * noise.share(self._seed, JITTER + self._turn) - 1
-        return self._grid + round(swing * context.jitter)
+        return max(due, self._grid + round(swing * context.jitter))  # in order, however wide the swing
 
     def _tend(self, due: int) -> int | None:
         """Look after an established session: acknowledgements that never came, and the keepalive."""

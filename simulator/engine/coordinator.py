@@ -68,7 +68,7 @@ class Coordinator:
         self._detail = ""
         self.trouble = ""
         """Why the run could not be saved, in a sentence; empty where it was."""
-        self.path = out if out is not None else Path("runs") / folder_name(loaded.name, wall())
+        self.path = out if out is not None else unused(Path("runs") / folder_name(loaded.name, wall()))
 
     def __enter__(self) -> Self:
         """Get ready, what is quick to fail first; raise a SimulatorError where the run cannot begin."""
@@ -228,6 +228,15 @@ def made_folder(path: Path) -> Iterator[None]:
         if not existed:
             with suppress(OSError):  # it holds a run
                 path.rmdir()
+
+
+def unused(path: Path) -> Path:
+    """Return the path, or one with a number behind it where another run of the same second has it."""
+    taken = iter(range(2, 1000))
+    chosen = path
+    while chosen.exists():
+        chosen = path.with_name(f"{path.name}-{next(taken)}")
+    return chosen
 
 
 def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:

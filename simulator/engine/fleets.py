@@ -146,13 +146,14 @@ class Fleets:
                 f"{store.path} holds {fleet.devices - missing} active devices, {name} wants {fleet.devices}, "
                 "and an imported fleet has no authority to issue more: lower devices, or import more"
             )
-        self._watcher.issuing(name, 0, missing)
+        label = f"{name}, to be kept in {store.path}" if store.path is not None else name
+        self._watcher.issuing(label, 0, missing)
         store.issue(
             missing,
             key=fleet.key,
             validity=timedelta(microseconds=fleet.validity * 1_000_000 // SECOND),
             prefix=f"{name}-",
-            progress=lambda done: self._watcher.issuing(name, done, missing),
+            progress=lambda done: self._watcher.issuing(label, done, missing),
             self_signed=self_signed,
         )
 

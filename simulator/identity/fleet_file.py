@@ -106,7 +106,9 @@ def create_file(path: Path) -> sqlite3.Connection:
         # SQLite would create the file by the umask, and it would hold keys before a chmod could close it.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
-        raise FleetError(f"{path} exists already: choose another name, or --add to it") from None
+        raise FleetError(
+            f"{path} exists already: choose another name (fleet create can --add to it)"
+        ) from None
     except OSError as error:
         raise FleetError(f"cannot create the fleet file {path}: {error.strerror}") from None
     connection = _connect(path)

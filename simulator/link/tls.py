@@ -65,7 +65,7 @@ class TlsClient:
     def __init__(self, settings: TlsSettings, host: str) -> None:
         self.settings = settings
         self.host = host
-        self._server_name = None if is_address(host) else host.encode("idna")
+        self._server_name = None if is_address(host) else encoded(host)
         self._contexts: dict[tuple[bytes, ...], SSL.Context] = {}
 
     def connection(self, sock: socket.socket, credential: LoadedCredential | None) -> SSL.Connection:
@@ -135,7 +135,23 @@ class TlsClient:
         except ValueError as error:
             raise UsageError(str(error)) from error
         if settings.alpn:
-            context.set_alpn_protos([protocol.encode("ascii") for protocol in settings.alpn])
+            context.set_alpn_protos(protocols(settings.alpn))
+
+
+def encoded(host: str) -> bytes:
+    """Return a host name as DNS and certificates have it; raise UsageError where they cannot."""
+    try:
+        return host.encode("idna")
+    except UnicodeError as error:
+        raise UsageError(f"{host} is not a name that DNS can hold, so no certificate can carry it") from error
+
+
+def protocols(names: tuple[str, ...]) -> list[bytes]:
+    """Return ALPN protocol names as bytes; raise UsageError for one that is not 1 to 255 ASCII characters."""
+    for name in names:
+        if not (name.isascii() and 0 < len(name) < 256):  # RFC 7301 3.1
+            raise UsageError(f"{name[:40]!r} is no ALPN protocol: 1 to 255 ASCII characters, such as mqtt")
+    return [name.encode("ascii") for name in names]
 
 
 def is_address(host: str) -> bool:

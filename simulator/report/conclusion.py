@@ -52,7 +52,12 @@ def conclude(
     run: Run, totals: Totals, thresholds: Sequence[ThresholdFigures], generator: Generator
 ) -> tuple[Conclusion, str]:
     """Return the conclusion and the sentence that explains it; the first that applies, the gravest first."""
-    return _from_status(run, totals) or _from_generator(totals, generator) or _from_thresholds(thresholds)
+    return (
+        _from_status(run, totals)
+        or _from_generator(totals, generator)
+        or _from_silence(totals, thresholds)
+        or _from_thresholds(thresholds)
+    )
 
 
 def _from_status(run: Run, totals: Totals) -> tuple[Conclusion, str] | None:
@@ -84,6 +89,12 @@ def _from_generator(totals: Totals, generator: Generator) -> tuple[Conclusion, s
     if not totals.attempts():
         return Conclusion.NOT_COUNTED, "Nothing was measured: no device connected, or tried to."
     return None
+
+
+def _from_silence(totals: Totals, thresholds: Sequence[ThresholdFigures]) -> tuple[Conclusion, str] | None:
+    if totals.outcomes(phase=Phase.CONNECT)[Outcome.OK] or thresholds:
+        return None
+    return Conclusion.NOT_COUNTED, "No device could connect; the failures below say why."
 
 
 def _from_thresholds(thresholds: Sequence[ThresholdFigures]) -> tuple[Conclusion, str]:

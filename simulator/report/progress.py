@@ -56,7 +56,9 @@ class ProgressView:
         self._stages = stages
 
     def measured(self, snapshot: Snapshot, totals: Totals) -> None:
-        """Show the second that has passed."""
+        """Show the second that has passed; the piece of one at a stage's end says nothing of rates."""
+        if snapshot.end - snapshot.start < SECOND // 2:
+            return
         stage = self._stage_at(snapshot.end)
         figures = figures_of(snapshot, totals)
         if self._console.is_interactive:

@@ -80,7 +80,7 @@ def _title(report: Report) -> Text:
         f"{report.scenario}, seed {report.seed}, {when}, {report.seconds:.1f} s",
         f"{devices or 'no devices'}, against {report.broker}",
     )
-    return Text.assemble((report.title, "bold"), *((f"\n{line}", _QUIET) for line in about))
+    return Text.assemble((plain(report.title), "bold"), *((f"\n{line}", _QUIET) for line in about))
 
 
 def _conclusion(report: Report) -> Text:
@@ -91,7 +91,7 @@ def _conclusion(report: Report) -> Text:
 def _thresholds(thresholds: tuple[ThresholdFigures, ...]) -> RenderableType:
     table = _table("Thresholds", "limit", ("measured", "right"), "")
     for each in thresholds:
-        table.add_row(each.measure, each.limit, _measured(each), Text(*_STATUSES[each.status]))
+        table.add_row(Text(each.measure), Text(each.limit), _measured(each), Text(*_STATUSES[each.status]))
     return table
 
 
@@ -147,14 +147,19 @@ def _stages(stages: tuple[StageFigures, ...]) -> RenderableType:
         connected = sum(each.connected for each in stage.connected.values())
         devices = sum(each.devices for each in stage.connected.values())
         table.add_row(
-            stage.name,
+            Text(plain(stage.name)),
             f"{stage.start:.1f} s",
-            f"{stage.end:.1f} s" if stage.reached_end else "not reached",
+            f"{stage.end:.1f} s" if stage.reached_end else "cut off",
             f"{connected:,} of {devices:,}" if devices else _NOTHING,
             _rate(stage.connects),
             _rate(stage.messages),
         )
     return table
+
+
+def plain(text: str) -> str:
+    """Return what came from elsewhere, a broker say, without what a terminal would obey."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _rate(rate: Rate) -> str:
@@ -182,7 +187,7 @@ def _explanations(failure: FailureFigures) -> Iterator[Text]:
         yield Text(failure.meaning)
     if failure.example:
         first = failure.example
-        yield Text(f"first: {first.device} at {first.at:.3f} s: {first.detail}", _QUIET)
+        yield Text(plain(f"first: {first.device} at {first.at:.3f} s: {first.detail}"), _QUIET)
 
 
 def _generator(generator: Generator) -> Text:
