@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint truth bench clean
 
 demo: .venv/.runs  ## Run the quickstart on the embedded broker
 	$(BIN)/simulator run scenarios/quickstart.toml
@@ -18,6 +18,9 @@ lint: .venv/.tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+truth: .venv/.tests  ## Hold latencies against known delays, to the millisecond; wants an idle machine
+	SIMULATOR_TRUTH=1 $(BIN)/pytest tests/truth
 
 bench: .venv/.tests  ## Measure speed and memory; the last line is one JSON object
 	$(BIN)/python benchmarks/bench.py

@@ -22,10 +22,18 @@ def test_each_is_listed_with_its_title(columns: str) -> None:
     result = CliRunner(env={"COLUMNS": columns}).invoke(app, ["scenarios"])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert {line.split()[0] for line in lines if line and not line.startswith((" ", "Run"))} == SHIPPED
+    said_below = (" ", "Run", "Print", "Those")
+    assert {line.split()[0] for line in lines if line and not line.startswith(said_below)} == SHIPPED
     assert max(map(len, lines)) <= int(columns)
     words = " ".join(result.stdout.split())
     assert all(scenario.title.split()[-1] in words for scenario in shipped())
+    assert words.count("(mosquitto)") == 4
+
+
+def test_one_is_printed_to_be_copied() -> None:
+    result = CliRunner().invoke(app, ["scenarios", "quickstart"])
+    (shipped_file,) = [each.path for each in shipped() if each.name == "quickstart"]
+    assert result.stdout == shipped_file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))

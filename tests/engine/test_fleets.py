@@ -74,7 +74,7 @@ def test_a_store_with_an_authority_is_filled_up(tmp_path: Path) -> None:
     with Fleets(loaded, witness) as fleets:
         fleets.issue()
         assert len(fleets.members()["core2"]) == 10
-    assert witness.steps[0] == "issuing core2 0/6"
+    assert witness.steps[0] == f"issuing core2, to be kept in {loaded.resolve('core2.fleet')} 0/6"
 
 
 def test_an_imported_store_with_enough_devices_is_taken_as_it_is(tmp_path: Path) -> None:
