@@ -65,11 +65,16 @@ def fixed(size: int) -> Payload:
 
     A size too small for the three fields gets the fields alone.
     """
-    filling = b"." * size
+    tails: dict[int, str] = {}
+    """What follows a head, by its length: there are few lengths, and a message is due in microseconds."""
 
     def payload(device: str, _: int, counter: int, due: int) -> bytes:
-        head = f'{{"device":"{device}","n":{counter},"due":{due},"fill":"'.encode()
-        return b'%b%b"}' % (head, filling[: max(0, size - len(head) - 2)])
+        head = f'{{"device":"{device}","n":{counter},"due":{due},"fill":"'
+        length = len(head) if head.isascii() else len(head.encode())
+        tail = tails.get(length)
+        if tail is None:
+            tail = tails[length] = "." * max(0, size - length - 2) + '"}'
+        return (head + tail).encode()
 
     return payload
 
