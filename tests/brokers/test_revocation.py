@@ -154,8 +154,15 @@ async def test_a_session_ticket_does_not_let_a_revoked_device_back_in(
     ticket = await asyncio.to_thread(talk, gate.broker, context, None)
     ticket = await asyncio.to_thread(talk, gate.broker, context, ticket)
     await gate.revoke(device)
-    with pytest.raises(ssl.SSLError, match="CERTIFICATE_REVOKED"):
-        await asyncio.to_thread(talk, gate.broker, context, ticket)
+    reasons = [await asyncio.to_thread(refusal, gate.broker, context, ticket) for _ in range(5)]
+    assert any("CERTIFICATE_REVOKED" in reason for reason in reasons), reasons
+
+
+def refusal(broker: ManagedBroker, context: ssl.SSLContext, ticket: ssl.SSLSession) -> str:
+    """Return why a ticket is refused; a broker that closes behind its alert may leave only the end to see."""
+    with pytest.raises(OSError) as refused:  # noqa: PT011 - ssl.SSLError is one, and so is a reset
+        talk(broker, context, ticket)
+    return str(refused.value)
 
 
 def kept(credential: Credential, folder: Path) -> Papers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ from simulator.clock import MILLISECOND
 from simulator.metrics.sample import Kind, Phase
 from simulator.scenario.kinds import TlsVersion
 from tests.support.faulty_plan import Delay, Door, Plan, Shape, Step, Uncrowd
+from tests.truth.idle import on_an_idle_machine
 from tests.truth.rig import scenario
 from tests.truth.truth import ABSOLUTE, STATS, Series, errors, figure, floor_of, rank, truth_of
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.truth.rig import Measured, Rig
     from tests.truth.truth import Truth
 
-pytestmark = pytest.mark.usefixtures("first_in_line")
+pytestmark = [pytest.mark.usefixtures("first_in_line"), on_an_idle_machine]
 
 SAMPLES = 200
 RUNS = 5
@@ -70,10 +70,6 @@ def broken_promises(truth: Truth, delay: Delay) -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif(
-    os.environ.get("SIMULATOR_TRUTH") != "1",
-    reason="precision wants a machine with nothing else to do: make truth",
-)
 @pytest.mark.parametrize(
     ("delay", "tls", "rate"),
     [

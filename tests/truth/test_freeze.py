@@ -9,6 +9,7 @@ import pytest
 from simulator.clock import MILLISECOND, SECOND
 from simulator.metrics.sample import Kind, Phase
 from tests.support.faulty_plan import Freeze
+from tests.truth.idle import on_an_idle_machine
 from tests.truth.rig import scenario
 from tests.truth.truth import STATS, Series, figure, rank, served_publishes
 
@@ -38,6 +39,7 @@ async def publish(rig: Rig, seconds: int, *, freeze: bool) -> tuple[Measured, li
     return measured, rig.broker.record()
 
 
+@on_an_idle_machine
 @pytest.mark.usefixtures("first_in_line")
 async def test_a_freeze_moves_the_response_times_and_not_the_median_of_the_service_times(rig: Rig) -> None:
     calm, _ = await publish(rig, 1, freeze=False)
