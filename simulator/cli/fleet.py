@@ -159,14 +159,15 @@ def _issue(
 ) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("issuing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_interactive) as bar:
+    # Without a thread that draws: Ctrl-C in the middle of its lock would leave it, and us, waiting for ever.
+    with Progress(*columns, console=console, disable=not console.is_interactive, auto_refresh=False) as bar:
         task = bar.add_task("issuing", total=devices)
         store.issue(
             devices,
             key=key,
             validity=validity,
             prefix=prefix,
-            progress=lambda kept: bar.update(task, completed=kept),
+            progress=lambda kept: bar.update(task, completed=kept, refresh=True),
             self_signed=self_signed,
         )
 

@@ -24,7 +24,7 @@ from simulator.identity.store import FleetStore
 from simulator.link.address import resolve
 from simulator.link.failure import LinkError
 from simulator.link.tls import TlsClient, TlsSettings
-from simulator.scenario.kinds import TlsVersion
+from simulator.scenario.kinds import BrokerKind, TlsVersion
 from tests.brokers.wire import CONNACK_ACCEPTED, PINGREQ, Papers, Wires, connect
 from tests.support.tls import VERSIONS
 from tests.support.wire import Wire
@@ -156,7 +156,10 @@ async def test_a_session_ticket_does_not_let_a_revoked_device_back_in(
     ticket = await asyncio.to_thread(talk, gate.broker, context, ticket)
     await gate.revoke(device)
     reason = await asyncio.to_thread(refusal, gate.broker, context, ticket)
-    assert re.search("CERTIFICATE_REVOKED|EOF occurred|reset by peer", reason), reason
+    named = "CERTIFICATE_REVOKED"
+    if gate.broker.kind is BrokerKind.MOSQUITTO and version is ssl.TLSVersion.TLSv1_3:
+        named += "|EOF occurred|reset by peer"  # mosquitto closes right behind its alert, which may be lost
+    assert re.search(named, reason), reason
 
 
 def refusal(broker: ManagedBroker, context: ssl.SSLContext, ticket: ssl.SSLSession) -> str:
