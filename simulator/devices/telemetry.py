@@ -65,16 +65,15 @@ def fixed(size: int) -> Payload:
 
     A size too small for the three fields gets the fields alone.
     """
-    tails: dict[int, str] = {}
+    tails: dict[int, bytes] = {}
     """What follows a head, by its length: there are few lengths, and a message is due in microseconds."""
 
     def payload(device: str, _: int, counter: int, due: int) -> bytes:
-        head = f'{{"device":"{device}","n":{counter},"due":{due},"fill":"'
-        length = len(head) if head.isascii() else len(head.encode())
-        tail = tails.get(length)
+        head = f'{{"device":"{device}","n":{counter},"due":{due},"fill":"'.encode()
+        tail = tails.get(len(head))
         if tail is None:
-            tail = tails[length] = "." * max(0, size - length - 2) + '"}'
-        return (head + tail).encode()
+            tail = tails[len(head)] = b"." * max(0, size - len(head) - 2) + b'"}'
+        return head + tail
 
     return payload
 

@@ -37,12 +37,16 @@ if TYPE_CHECKING:
     from simulator.devices.context import FleetContext
     from simulator.identity.credential import Credential
     from simulator.link.link import Link
-    from simulator.mqtt.events import Event
+    from simulator.mqtt.events import Event, Token
 
 __all__ = ["VirtualDevice"]
 
 FIRST_MESSAGE, JITTER, BACK_OFF = 1 << 40, 2 << 40, 3 << 40
 """Where the draws of a device begin for each use of chance, so that none repeats another's."""
+
+
+# Asked for every message: a name of the module is found faster than one of an enumeration.
+_CONNECTED, _LEAVING = DeviceState.CONNECTED, DeviceState.LEAVING
 
 
 class VirtualDevice:
@@ -74,7 +78,6 @@ class VirtualDevice:
         "_tending",
         "_topic",
         "_turn",
-        "_waiting",
         "name",
         "state",
     )
@@ -90,8 +93,6 @@ class VirtualDevice:
         self._topic = fill(context.topic, {"device": name, "fleet": context.name})
         self._link: Link | None = None
         self._attempt: Attempt | None = None
-        self._waiting: list[tuple[int, int]] = []
-        """Publishes without acknowledgement, oldest first: when each was due, and when it was sent."""
         self._subscribing: tuple[int, int] | None = None
         self._counter = self._turn = self._attempts = self._failures = 0
         self._grid = self._sent_at = self._pinged_at = self._connected_at = self._back_at = 0
@@ -153,7 +154,7 @@ class VirtualDevice:
         counts = context.messages
         counts.due += 1
         link = self._link
-        if link is None or self.state is not DeviceState.CONNECTED:
+        if link is None or self.state is not _CONNECTED:
             counts.offline += 1
             return
         if qos is None:
@@ -163,19 +164,16 @@ class VirtualDevice:
             return
         payload = context.payload(self.name, self._seed, self._counter + 1, due + context.wall_offset)
         started = now()
-        token = (due, started)
         try:
-            self._session.publish(self._topic, payload, qos, context.retain, token)
+            packet = self._session.publication(self._topic, payload, qos, context.retain, (due, started))
         except CannotSendError:
             counts.dropped += 1
             return
         self._counter += 1
-        link.send(self._session.data_to_send())
+        link.send(packet)
         counts.started += 1
         self._sent_at = started
-        if qos:
-            self._waiting.append(token)
-        else:
+        if not qos:
             context.publish_ok((due, started, now()))
 
     # Connecting.
@@ -254,23 +252,23 @@ class VirtualDevice:
     def data_received(self, data: bytes) -> None:
         """Take what the broker sent: acknowledgements first of all, since they are what is measured."""
         received = now()
-        waiting = self._waiting
-        for event in self._session.receive_data(data):
-            if type(event) is Acknowledged:
-                token = event.token
-                if waiting and token is waiting[0]:  # a broker answers in order
-                    due, started = waiting.pop(0)
-                    self._context.publish_ok((due, started, received))
-                elif token in waiting:  # else it was given up already
-                    due, started = waiting.pop(waiting.index(token))
-                    self._context.publish_ok((due, started, received))
-            else:
-                self._handle(event, received)
-        answer = self._session.data_to_send()
-        if answer:
-            self._send(answer)
-        if self.state is DeviceState.LEAVING and self._quiet:
+        token = self._session.take_puback(data)
+        if token is not None:
+            due, started = token
+            self._context.publish_ok((due, started, received))
+        else:
+            self._take(data, received)
+        if self.state is _LEAVING and self._quiet:
             self._leave_at_last()
+
+    def _take(self, data: bytes, received: int) -> None:
+        for event in self._session.receive_data(data):
+            if type(event) is not Acknowledged:
+                self._handle(event, received)
+            elif event.token is not None:  # else it was given up already
+                due, started = event.token
+                self._context.publish_ok((due, started, received))
+        self._flush()
 
     def link_lost(self, error: LinkError) -> None:
         """Learn that the link is gone."""
@@ -324,15 +322,20 @@ class VirtualDevice:
         else:
             self._context.subscribe_ok((due, started, at))
 
-    def _unanswered(self, token: object, outcome: str, detail: str, at: int) -> None:
+    def _unanswered(self, token: Token, outcome: str, detail: str, at: int) -> None:
         """Record that a publish, or the subscribe, will not be answered any more."""
-        if token in self._waiting:
-            due, started = self._waiting.pop(self._waiting.index(token))
-            self._record(Phase.PUBLISH, outcome, detail, (due, started, at))
-        elif self._subscribing is not None and token is self._subscribing:
-            due, started = self._subscribing
-            self._subscribing = None
-            self._record(Phase.SUBSCRIBE, outcome, detail, (due, started, at))
+        if token is None:  # given up already
+            return
+        phase = Phase.PUBLISH
+        if token is self._subscribing:
+            self._subscribing, phase = None, Phase.SUBSCRIBE
+        due, started = token
+        self._record(phase, outcome, detail, (due, started, at))
+
+    def _give_up(self, token: Token, outcome: str, detail: str, at: int) -> None:
+        """Wait no more for the answer to a publish, or to the subscribe."""
+        self._session.disown(token)
+        self._unanswered(token, outcome, detail, at)
 
     # What the pacer tells.
 
@@ -365,8 +368,9 @@ class VirtualDevice:
         return min(self._context.tend_every, keepalive // 2) if keepalive else self._context.tend_every
 
     def _give_up_waiting(self, before: int, at: int) -> None:
-        for token in [each for each in (*self._waiting, self._subscribing) if each and each[1] <= before]:
-            self._unanswered(token, Outcome.ACK_TIMEOUT, "no acknowledgement in time", at)
+        for token in self._owed:
+            if token[1] <= before:
+                self._give_up(token, Outcome.ACK_TIMEOUT, "no acknowledgement in time", at)
         if self.state is DeviceState.LEAVING and self._quiet:
             self._leave_at_last()
 
@@ -389,9 +393,15 @@ class VirtualDevice:
     # Leaving.
 
     @property
+    def _owed(self) -> list[Token]:
+        """What awaits an acknowledgement: when each publish, or the subscribe, was due and was sent."""
+        publishes = self._session.awaited
+        return publishes if self._subscribing is None else [*publishes, self._subscribing]
+
+    @property
     def _quiet(self) -> bool:
         """Whether the broker owes no acknowledgement."""
-        return not self._waiting and self._subscribing is None
+        return not self._owed
 
     def _leave_when_quiet(self) -> None:
         self._set(DeviceState.LEAVING)
@@ -441,8 +451,8 @@ class VirtualDevice:
     def _write_off(self) -> None:
         """Count what a kept session still owes: the run ends, and nobody comes back for it."""
         at = now()
-        for token in tuple(self._waiting):
-            self._unanswered(token, Outcome.UNFINISHED, "the run ended before its acknowledgement", at)
+        for token in self._session.awaited:
+            self._give_up(token, Outcome.UNFINISHED, "the run ended before its acknowledgement", at)
 
     def _set(self, state: DeviceState) -> None:
         if state is DeviceState.IDLE and self._context.finishing:

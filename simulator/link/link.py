@@ -10,14 +10,14 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from errno import EALREADY, EINPROGRESS, EIO, EISCONN
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from OpenSSL import SSL
 
 from simulator.clock import now
 from simulator.link import failure, openssl
 from simulator.link.failure import LinkError
-from simulator.link.openssl import Pipe
+from simulator.link.openssl import RECORD, read_buffer, ssl_read, ssl_write, view
 from simulator.metrics.sample import Phase
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class Link:
     __slots__ = (
         "_loop",
         "_lost",
-        "_pipe",
         "_receiver",
         "_sock",
+        "_ssl",
         "_tls",
         "_unsent",
         "phase",
@@ -65,7 +65,8 @@ class Link:
         self._receiver = receiver
         self._sock: socket.socket | None = None
         self._tls: SSL.Connection | None = None
-        self._pipe: Pipe | None = None
+        self._ssl: Any = None
+        """What OpenSSL reads from and writes to, from the end of the handshake on."""
         self._unsent: bytearray | None = None
         self._lost: LinkError | None = None
         self.phase = Phase.TCP_CONNECT
@@ -103,22 +104,15 @@ class Link:
 
     def send(self, data: bytes) -> None:
         """Send bytes now, or as soon as the socket takes them, in order. After a loss they go nowhere."""
-        pipe = self._pipe
-        if pipe is None:
+        ssl = self._ssl
+        if ssl is None:
             return
         if self._unsent is not None:
             self._unsent += data
             return
-        try:
-            sent = pipe.write(data)
-        except SSL.WantWriteError:
-            sent = 0
-        except SSL.Error as error:
-            self._lose(error)
-            return
+        sent = ssl_write(ssl, data, len(data))
         if sent < len(data):
-            self._unsent = bytearray(memoryview(data)[sent:])
-            self._loop.add_writer(self._fd(), self._send_rest)
+            self._keep(data, sent)
 
     def close(self, *, orderly: bool = True) -> None:
         """End the connection; with TLS's close_notify (RFC 8446 6.1) where it ends in an orderly way."""
@@ -171,37 +165,46 @@ class Link:
             self._lose(error)
             return
         self.tls_finished = now()
-        self._pipe = Pipe(self._tls)
+        self._ssl = openssl.native_connection(self._tls)
         self._loop.remove_writer(self._fd())
         self._loop.add_reader(self._fd(), self._readable)
         self._receiver.link_opened()
 
     def _readable(self) -> None:
-        pipe = self._pipe
-        if pipe is None:
+        ssl = self._ssl
+        if ssl is None:
             return
-        try:
-            data = pipe.read()
-        except SSL.Error as error:
-            self._lose(error)
-            return
-        if data:
-            self._receiver.data_received(data)
+        number = ssl_read(ssl, read_buffer, RECORD)
+        if number > 0:
+            self._receiver.data_received(view(read_buffer, number)[:])
+        else:
+            self._stuck(number)
+
+    def _keep(self, data: bytes, sent: int) -> None:
+        """Keep what the socket has not taken, and send it when it takes more."""
+        if sent > 0 or self._stuck(sent):
+            self._unsent = bytearray(memoryview(data)[max(sent, 0) :])
+            self._loop.add_writer(self._fd(), self._send_rest)
 
     def _send_rest(self) -> None:
-        if self._pipe is None or self._unsent is None:
+        if self._ssl is None or self._unsent is None:
             return
-        try:
-            sent = self._pipe.write(self._unsent)
-        except SSL.WantWriteError:
-            return
-        except SSL.Error as error:
-            self._lose(error)
+        sent = ssl_write(self._ssl, openssl.writable(self._unsent), len(self._unsent))
+        if sent <= 0:
+            self._stuck(sent)
             return
         del self._unsent[:sent]
         if not self._unsent:
             self._unsent = None
             self._loop.remove_writer(self._fd())
+
+    def _stuck(self, result: int) -> bool:
+        """Tell whether a read or a write that gave ``result`` has only to wait; else the link is lost."""
+        tls = self._tls
+        if tls is None or openssl.must_wait(tls, result):
+            return tls is not None
+        self._lose(openssl.reason(tls, result))
+        return False
 
     def _lose(self, error: SSL.Error) -> None:
         code = openssl.verify_result(self._tls) if self._tls is not None else 0
@@ -227,7 +230,7 @@ class Link:
         sock, tls = self._sock, self._tls
         if sock is None:
             return
-        self._sock = self._tls = self._pipe = self._unsent = None
+        self._sock = self._tls = self._ssl = self._unsent = None
         self._loop.remove_reader(sock.fileno())
         self._loop.remove_writer(sock.fileno())
         if orderly and tls is not None:

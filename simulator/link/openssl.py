@@ -19,7 +19,23 @@ if TYPE_CHECKING:
 
     from simulator.identity.credential import Credential
 
-__all__ = ["LoadedCredential", "Pipe", "expect_host", "openssl_version", "set_groups", "verify_result"]
+__all__ = [
+    "RECORD",
+    "LoadedCredential",
+    "expect_host",
+    "forget_errors",
+    "must_wait",
+    "native_connection",
+    "openssl_version",
+    "read_buffer",
+    "reason",
+    "set_groups",
+    "ssl_read",
+    "ssl_write",
+    "verify_result",
+    "view",
+    "writable",
+]
 
 RECORD = 16_384
 """Most plaintext that a TLS record holds (RFC 8446 5.1): reading so much leaves nothing behind in OpenSSL."""
@@ -27,45 +43,36 @@ RECORD = 16_384
 NO_PARTIAL_WILDCARDS = 0x4
 """X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: ``*.example.org`` may match, ``d*.example.org`` not (RFC 9525)."""
 
-_read_buffer = ffi.new("char[]", RECORD)
-_read, _write, _view = lib.SSL_read, lib.SSL_write, ffi.buffer
+read_buffer = ffi.new("char[]", RECORD)
+"""Where a read puts what one record brought, until ``taken`` is asked for it."""
+
+# Called for every message: a Python function around each would cost as much as all of its work.
+ssl_read: Callable[[Any, Any, int], int] = lib.SSL_read
+ssl_write: Callable[[Any, Any, int], int] = lib.SSL_write
+view: Callable[[Any, int], Any] = ffi.buffer
+writable: Callable[[bytearray], Any] = ffi.from_buffer
 
 
-class Pipe:
-    """Reads from and writes to one connection after its handshake."""
+def native_connection(connection: SSL.Connection) -> Any:
+    """Return what ``ssl_read`` and ``ssl_write`` take; the connection must outlive it."""
+    return native(connection, "_ssl")
 
-    __slots__ = ("_connection", "_ssl")
 
-    def __init__(self, connection: SSL.Connection) -> None:
-        self._connection = connection
-        self._ssl = native(connection, "_ssl")
+def must_wait(connection: SSL.Connection, result: int) -> bool:
+    """Tell whether a read or a write that gave ``result``, just now, has only to wait for the socket."""
+    waiting = {lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE}
+    return lib.SSL_get_error(native(connection, "_ssl"), result) in waiting
 
-    def read(self) -> bytes:
-        """Return what one record brought: nothing where it was for TLS itself, such as a session ticket.
 
-        Raises SSL.Error as ``Connection.recv`` does.
-        """
-        number = _read(self._ssl, _read_buffer, RECORD)
-        if number <= 0:
-            if lib.SSL_get_error(self._ssl, number) == lib.SSL_ERROR_WANT_READ:
-                return b""
-            self._fail(number)
-        data: bytes = _view(_read_buffer, number)[:]
-        return data
-
-    def write(self, data: bytes | bytearray) -> int:
-        """Return how many bytes were taken; raises SSL.Error as ``Connection.send`` does."""
-        number: int = _write(self._ssl, data if type(data) is bytes else ffi.from_buffer(data), len(data))
-        if number <= 0:
-            self._fail(number)
-        return number
-
-    def _fail(self, result: int) -> NoReturn:
-        fail: Callable[[Any, int], NoReturn] = native(self._connection, "_raise_ssl_error")
-        try:
-            fail(self._ssl, result)
-        finally:
-            forget_errors()
+def reason(connection: SSL.Connection, result: int) -> SSL.Error:
+    """Return why a read or a write that gave ``result``, just now, failed, as ``Connection.recv`` does."""
+    fail: Callable[[Any, int], NoReturn] = native(connection, "_raise_ssl_error")
+    try:
+        fail(native(connection, "_ssl"), result)
+    except SSL.Error as error:
+        return error
+    finally:
+        forget_errors()
 
 
 def expect_host(context: SSL.Context, host: str) -> None:

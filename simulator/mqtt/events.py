@@ -7,7 +7,7 @@ takes three times as long to make. Nobody changes them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from simulator.errors import ProtocolError
@@ -24,9 +24,14 @@ __all__ = [
     "PublishRefused",
     "Refused",
     "Subscribed",
+    "Token",
     "Unsubscribed",
     "Violated",
 ]
+
+
+Token: TypeAlias = Any
+"""What a caller hangs on a request to know its answer by; the session only hands it back."""
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class Refused:
 class Acknowledged:
     """The server has a published message: PUBACK for QoS 1, PUBCOMP for QoS 2; ``code`` is below 0x80."""
 
-    token: object
+    token: Token
     code: int
 
 
@@ -59,7 +64,7 @@ class Acknowledged:
 class PublishRefused:
     """The server does not take a published message (5.0); ``code`` is 0x80 or above."""
 
-    token: object
+    token: Token
     code: int
     name: str
     reason_string: str | None
@@ -69,7 +74,7 @@ class PublishRefused:
 class Lost:
     """The session ended before the publish, subscribe or unsubscribe of this token was answered."""
 
-    token: object
+    token: Token
 
 
 @dataclass(slots=True)
@@ -88,7 +93,7 @@ class Message:
 class Subscribed:
     """SUBACK; a code for each subscription, the QoS granted or a failure of 0x80 or above."""
 
-    token: object
+    token: Token
     codes: tuple[int, ...]
 
 
@@ -96,7 +101,7 @@ class Subscribed:
 class Unsubscribed:
     """UNSUBACK; a code for each filter, none in 3.1.1."""
 
-    token: object
+    token: Token
     codes: tuple[int, ...]
 
 

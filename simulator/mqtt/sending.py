@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import chain
 from struct import Struct
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from simulator.errors import ProtocolError
 from simulator.mqtt.blocked import (
@@ -19,7 +19,7 @@ from simulator.mqtt.blocked import (
     QuotaExceededError,
     UnsupportedError,
 )
-from simulator.mqtt.events import Acknowledged, Event, Lost, PublishRefused
+from simulator.mqtt.events import Acknowledged, Event, Lost, PublishRefused, Token
 from simulator.mqtt.reasons import Reason, reason_name
 from simulator.mqtt.wire import check_topic, length, text, u16
 
@@ -40,7 +40,10 @@ PUBCOMP: Final = 0x70
 _FAILURE: Final = 0x80
 _short_head: Final = Struct("!BBB").pack
 
-_Sent: TypeAlias = tuple[int, bytes, object]
+_Answer = TypeVar("_Answer")
+_Kept = TypeVar("_Kept")
+
+_Sent: TypeAlias = tuple[int, bytes, Token]
 """The first byte of the answer that is due, the bytes to send again, and the caller's token."""
 
 
@@ -68,7 +71,7 @@ class Sender:
         self._properties = properties  # how a PUBLISH says "no properties": nothing in 3.1.1, a zero in 5.0
         self._out: list[bytes] = []
         self._sent: dict[int, _Sent] = {}
-        self._requests: dict[int, tuple[type, int, object]] = {}
+        self._requests: dict[int, tuple[type, int, Token]] = {}
         self._backlog: list[int] | None = None
         self._identifier = 0
         self._limits: ConnAck | None = None
@@ -80,6 +83,19 @@ class Sender:
         """How many publishes of QoS 1 and 2 have no final answer yet."""
         return len(self._sent)
 
+    @property
+    def awaited(self) -> list[Token]:
+        """The tokens of these publishes, in the order in which they were sent."""
+        return [token for _, _, token in self._sent.values() if token is not None]
+
+    def disown(self, token: Token) -> None:
+        """Wait no more for the answer to a request: no event will bring its token.
+
+        The answer may still come, so the identifier stays in use (MQTT-2.2.1-3), and a publish is sent again
+        as others are.
+        """
+        _disown(self._sent, token) or _disown(self._requests, token)
+
     def data_to_send(self) -> bytes:
         """Return the bytes that are to go to the server, once; ``b""`` when there are none."""
         out = self._out
@@ -90,46 +106,49 @@ class Sender:
         return data
 
     def publish(
-        self, topic: str, payload: bytes, qos: int = 0, retain: bool = False, token: object = None
+        self, topic: str, payload: bytes, qos: int = 0, retain: bool = False, token: Token = None
     ) -> int | None:
         """Publish a message; return its packet identifier, or None for QoS 0, which is never answered.
 
         ``token`` comes back in ``Acknowledged``, ``PublishRefused`` or ``Lost``. CannotSendError says why the
         message cannot go now; ValueError is for a topic, QoS or size that MQTT does not know.
         """
+        self._out.append(self.publication(topic, payload, qos, retain, token))
+        return self._identifier or IDENTIFIERS if qos else None
+
+    def publication(
+        self, topic: str, payload: bytes, qos: int = 0, retain: bool = False, token: Token = None
+    ) -> bytes:
+        """Publish as ``publish`` does, but return the bytes, which are to be sent before any others."""
         # A load test spends its time here, at QoS 1, so what is rare is a method of its own.
         if topic != self._topic:
             self._use_topic(topic)
-        if not qos:
-            self._out.append(self._bytes(PUBLISH | retain, self._topic_field + self._properties, payload))
-            return None
-        answer = PUBACK if qos == 1 else _exactly_once(qos)
-        identifier = self._identifier + 1
-        if len(self._sent) >= self.window or identifier in self._sent or self._requests:
-            identifier = self._publish_identifier()
-        variable = self._topic_field + identifier.to_bytes(2, "big") + self._properties
-        data = self._bytes(PUBLISH | qos << 1 | retain, variable, payload)
-        self._identifier = identifier % IDENTIFIERS
-        self._sent[identifier] = (answer, data, token)
-        self._out.append(data)
-        return identifier
+        variable, properties = self._topic_field, self._properties
+        if qos:
+            answer, sent = PUBACK if qos == 1 else _exactly_once(qos), self._sent
+            identifier = self._identifier + 1
+            if len(sent) >= self.window or identifier in sent or self._requests:
+                identifier = self._publish_identifier()
+            variable += identifier.to_bytes(2, "big")
+        elif not self.window:
+            raise self._blocked()
+        size = len(variable) + len(properties) + len(payload)
+        if 127 < size < 16384:  # a remaining length of two bytes: by far the most frequent
+            head = _short_head(PUBLISH | qos << 1 | retain, size & 127 | 128, size >> 7)
+        else:
+            head = bytes((PUBLISH | qos << 1 | retain,)) + length(size)
+        data = head + variable + properties + payload
+        if self._limits is not None:
+            self._insist_on_support(data)
+        if qos:
+            self._identifier = identifier % IDENTIFIERS
+            sent[identifier] = (answer, data, token)
+        return data
 
     def _use_topic(self, topic: str) -> None:
         # A device publishes to the same topic most of the time: the bytes of the last one are kept.
         self._topic_field = text(check_topic(topic))
         self._topic = topic
-
-    def _bytes(self, first: int, variable: bytes, payload: bytes) -> bytes:
-        if not self.window:
-            raise self._blocked()
-        size = len(variable) + len(payload)
-        if 127 < size < 16384:  # a remaining length of two bytes: by far the most frequent
-            data = _short_head(first, size & 127 | 128, size >> 7) + variable + payload
-        else:
-            data = bytes((first,)) + length(size) + variable + payload
-        if self._limits is not None:
-            self._insist_on_support(data)
-        return data
 
     def _insist_on_support(self, data: bytes) -> None:
         limits = self._limits
@@ -232,6 +251,14 @@ class Sender:
         self._sent.clear()
         self._backlog = None
         return lost
+
+
+def _disown(requests: dict[int, tuple[_Answer, _Kept, Token]], token: Token) -> bool:
+    for identifier, (answer, kept, owner) in requests.items():
+        if owner is token:
+            requests[identifier] = (answer, kept, None)
+            return True
+    return False
 
 
 def _exactly_once(qos: int) -> int:

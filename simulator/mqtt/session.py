@@ -30,6 +30,7 @@ from simulator.mqtt.events import (
     Pong,
     Refused,
     Subscribed,
+    Token,
     Unsubscribed,
     Violated,
 )
@@ -64,6 +65,10 @@ if TYPE_CHECKING:
 __all__ = ["Session", "SessionState"]
 
 _PINGREQ: Final = b"\xc0\x00"
+_PLAIN_PUBACK: Final = 0x4002_0000
+"""A PUBACK without reason and properties, less its packet identifier (MQTT 3.4)."""
+
+_number: Final = int.from_bytes
 _UNHEARD: Final = 0x10  # Reason.NO_MATCHING_SUBSCRIBERS; a plain number is faster to compare
 _NO_REQUEST: Final = (None, 0, None)
 
@@ -166,7 +171,7 @@ class Session(Receiver):
             return self._options.clean_start  # MQTT-3.1.2-6 of 3.1.1
         return expiry == 0  # MQTT 5.0, 3.1.2.11.2
 
-    def subscribe(self, subscriptions: Sequence[Subscription], token: object = None) -> int:
+    def subscribe(self, subscriptions: Sequence[Subscription], token: Token = None) -> int:
         """Ask for subscriptions; return the packet identifier; ``Subscribed`` or ``Lost`` brings ``token``.
 
         CannotSendError says why the request cannot go now, ValueError that a filter or option is none.
@@ -175,7 +180,7 @@ class Session(Receiver):
         self._request(Subscribe(identifier, tuple(subscriptions)), SubAck, len(subscriptions), token)
         return identifier
 
-    def unsubscribe(self, filters: Sequence[str], token: object = None) -> int:
+    def unsubscribe(self, filters: Sequence[str], token: Token = None) -> int:
         """End subscriptions; return the packet identifier; ``Unsubscribed`` or ``Lost`` brings ``token``.
 
         CannotSendError says why the request cannot go now, ValueError that a filter is none.
@@ -199,6 +204,23 @@ class Session(Receiver):
         self._insist_on_connection()
         self._out.append(self._codec.write(Disconnect(code)))
         self._close()
+
+    def take_puback(self, data: bytes) -> Token:
+        """Take ``data`` if it is one plain PUBACK and nothing else; return the token of its publish.
+
+        None where it is anything else, and then nothing was taken: ``receive_data`` is for it. This is what a
+        load test gets nearly all of the time, and it costs a third of that.
+        """
+        if len(data) != 4 or not self.window or self._backlog or self._partial is not None:
+            return None
+        identifier = _number(data, "big") - _PLAIN_PUBACK
+        entry = self._sent.get(identifier)
+        if entry is None or entry[0] != PUBACK:
+            return None
+        token = entry[2]
+        if token is not None:
+            del self._sent[identifier]
+        return token
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Take bytes from the server and return what they mean; what they demand is in ``data_to_send()``.
@@ -266,7 +288,7 @@ class Session(Receiver):
         self._insist_on_connection()
         return self._free_identifier()
 
-    def _request(self, packet: Subscribe | Unsubscribe, answer: type, codes: int, token: object) -> None:
+    def _request(self, packet: Subscribe | Unsubscribe, answer: type, codes: int, token: Token) -> None:
         data = self._codec.write(packet)
         self._insist_on_support(data)
         self._requests[packet.packet_id] = (answer, codes, token)
@@ -376,7 +398,7 @@ class Session(Receiver):
             self.client_id = packet.assigned_client_id
         self._limits = packet if _limiting(packet) else None
 
-    def _answered(self, packet: SubAck | UnsubAck) -> object:
+    def _answered(self, packet: SubAck | UnsubAck) -> Token:
         """Return the token of the request that is answered, with a code for each filter (MQTT-3.8.4-6)."""
         answer, codes, token = self._requests.get(packet.packet_id, _NO_REQUEST)
         if answer is not type(packet) or codes != len(packet.codes):

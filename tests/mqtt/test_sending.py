@@ -14,7 +14,16 @@ from simulator.mqtt.blocked import (
     QuotaExceededError,
     UnsupportedError,
 )
-from simulator.mqtt.events import Acknowledged, Connected, Event, Lost, Message, PublishRefused, Violated
+from simulator.mqtt.events import (
+    Acknowledged,
+    Connected,
+    Event,
+    Lost,
+    Message,
+    PublishRefused,
+    Subscribed,
+    Violated,
+)
 from simulator.mqtt.options import SessionOptions
 from simulator.mqtt.packets import (
     ConnAck,
@@ -42,7 +51,23 @@ def published(made: Pair, *qualities: int) -> None:
     made.session.data_to_send()
 
 
+def taken(made: Pair, data: bytes) -> list[Event]:
+    """Give bytes to a session as a device does: by the short way, else by the other."""
+    token = made.session.take_puback(data)
+    return [Acknowledged(token, 0)] if token is not None else made.session.receive_data(data)
+
+
 class TestPublish:
+    @both
+    @pytest.mark.parametrize("qos", [0, 1, 2])
+    def test_a_publication_is_the_same_packet(self, version: MqttVersion, qos: int) -> None:
+        one, other = pair(version), pair(version)
+        for number in range(3):
+            other.session.publish("a", b"x", qos, token=number)
+            assert one.session.publication("a", b"x", qos, token=number) == other.session.data_to_send()
+        assert one.session.data_to_send() == b""
+        assert one.session.awaited == other.session.awaited
+
     @both
     @pytest.mark.parametrize(
         "size", [0, 100, 121, 122, 123, 124, 125, 200, 16376, 16377, 16378, 16379, 16380]
@@ -260,20 +285,65 @@ class TestShortWay:
             st.sampled_from(codes),
         )
         packets = data.draw(st.lists(acknowledgements, max_size=5))
-        quick, slow = pair(version), pair(version)
-        for made in (quick, slow):
+        quick, lone, slow = pair(version), pair(version), pair(version)
+        for made in (quick, lone, slow):
             published(made, 1, 1, 1, 1, 2)
         at_once = give(quick, *packets)
+        each_alone = [event for packet in packets for event in taken(lone, lone.server.codec.write(packet))]
         one_by_one: list[Event] = []
         for packet in packets:
             encoded = slow.server.codec.write(packet)
             # An incomplete packet is under way, so the loop keeps out.
             one_by_one += slow.session.receive_data(encoded[:1])
             one_by_one += slow.session.receive_data(encoded[1:])
-        assert [_comparable(event) for event in at_once] == [_comparable(event) for event in one_by_one]
-        assert quick.session.inflight == slow.session.inflight
-        assert quick.session.state is slow.session.state
-        assert said(quick) == said(slow)
+        for made, events in ((quick, at_once), (lone, each_alone)):
+            assert [_comparable(event) for event in events] == [_comparable(event) for event in one_by_one]
+            assert made.session.inflight == slow.session.inflight
+            assert made.session.state is slow.session.state
+        assert said(quick) == said(lone) == said(slow)
+
+    @both
+    def test_a_lone_puback(self, version: MqttVersion) -> None:
+        made = pair(version)
+        published(made, 1, 1, 2)
+        assert made.session.take_puback(b"\x40\x02\x00\x02") == 2
+        assert made.session.inflight == 2
+
+    @both
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\x40\x02\x00\x04",  # answers nothing
+            b"\x40\x02\x00\x02",  # the wrong kind of answer
+            b"\x50\x02\x00\x01",  # PUBREC
+            b"\x00\x40\x02\x00\x01",  # the same number
+            b"\x40\x02\x00",
+            b"\x40\x02\x00\x01\xd0",
+            b"",
+        ],
+    )
+    def test_anything_else_is_not_taken(self, version: MqttVersion, data: bytes) -> None:
+        made = pair(version)
+        published(made, 1, 2)
+        assert made.session.take_puback(data) is None
+        assert made.session.inflight == 2
+
+    @both
+    def test_a_puback_whose_publish_has_no_token_is_not_taken(self, version: MqttVersion) -> None:
+        made = pair(version)
+        made.session.publish("a", b"x", 1)
+        assert taken(made, b"\x40\x02\x00\x01") == [Acknowledged(None, 0)]
+        assert made.session.inflight == 0
+
+    def test_a_lone_puback_lets_the_backlog_go_on(self) -> None:
+        made = pair(V5)
+        published(made, 1, 1)
+        made.cut()
+        made.session.connect()
+        give(made, ConnAck(True, receive_maximum=1))
+        made.session.data_to_send()
+        assert taken(made, b"\x40\x02\x00\x01") == [Acknowledged(1, 0)]
+        assert said(made) == [Publish("2", b"x", 1, False, 2, True)]
 
     def test_a_reason_in_3_1_1_is_no_plain_puback(self) -> None:
         made = pair(V311)
@@ -311,6 +381,51 @@ class TestShortWay:
 
 def _comparable(event: Event) -> object:
     return str(event.error) if isinstance(event, Violated) else event
+
+
+class TestDisown:
+    @both
+    def test_what_is_awaited_is_in_the_order_of_sending(self, version: MqttVersion) -> None:
+        made = pair(version)
+        published(made, 1, 2, 1)
+        made.session.publish("a", b"x", 1)
+        assert made.session.awaited == [1, 2, 3]
+
+    @both
+    def test_an_answer_to_a_disowned_publish_has_no_token(self, version: MqttVersion) -> None:
+        made = pair(version)
+        published(made, 1, 2)
+        made.session.disown(1)
+        assert made.session.awaited == [2]
+        assert made.session.inflight == 2, "the identifier is not free"
+        assert taken(made, b"\x40\x02\x00\x01") == [Acknowledged(None, 0)]
+        made.session.disown(2)
+        assert give(made, PubRec(2), PubComp(2)) == [Acknowledged(None, 0)]
+
+    @both
+    def test_a_disowned_publish_is_sent_again_and_lost_like_others(self, version: MqttVersion) -> None:
+        made = pair(version)
+        published(made, 1)
+        made.session.disown(1)
+        made.cut()
+        made.session.connect()
+        said(made)
+        give(made, ConnAck(session_present=True))
+        assert said(made) == [Publish("1", b"x", 1, False, 1, True)]
+
+    @both
+    def test_a_disowned_request(self, version: MqttVersion) -> None:
+        made = pair(version)
+        made.session.subscribe([Subscription("a")], "subscribe")
+        made.session.disown("subscribe")
+        assert give(made, SubAck(1, (0,))) == [Subscribed(None, (0,))]
+
+    @both
+    def test_disowning_what_nobody_waits_for_changes_nothing(self, version: MqttVersion) -> None:
+        made = pair(version)
+        published(made, 1)
+        made.session.disown("another")
+        assert made.session.awaited == [1]
 
 
 class TestRedelivery:
