@@ -7,8 +7,8 @@ is what a load test spends its time on. This module must not know sockets, time 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
-from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from simulator.errors import ProtocolError
@@ -38,7 +38,8 @@ PUBREL: Final = 0x62
 PUBCOMP: Final = 0x70
 
 _FAILURE: Final = 0x80
-_short_head: Final = Struct("!BBB").pack
+_NEVER_AGAIN: Final = b""
+"""Instead of the bytes of a publish that is forgotten with its link: a session need not keep them."""
 
 _Answer = TypeVar("_Answer")
 _Kept = TypeVar("_Kept")
@@ -55,6 +56,7 @@ class Sender:
 
     __slots__ = (
         "_backlog",
+        "_ephemeral",
         "_identifier",
         "_limits",
         "_out",
@@ -73,6 +75,8 @@ class Sender:
         self._sent: dict[int, _Sent] = {}
         self._requests: dict[int, tuple[type, int, Token]] = {}
         self._backlog: list[int] | None = None
+        self._ephemeral = False
+        """Whether the session ends with its link, so that nothing is ever sent again."""
         self._identifier = 0
         self._limits: ConnAck | None = None
         self._topic: str | None = None
@@ -133,16 +137,12 @@ class Sender:
         elif not self.window:
             raise self._blocked()
         size = len(variable) + len(properties) + len(payload)
-        if 127 < size < 16384:  # a remaining length of two bytes: by far the most frequent
-            head = _short_head(PUBLISH | qos << 1 | retain, size & 127 | 128, size >> 7)
-        else:
-            head = bytes((PUBLISH | qos << 1 | retain,)) + length(size)
-        data = head + variable + properties + payload
+        data = _fixed_header(PUBLISH | qos << 1 | retain, size) + variable + properties + payload
         if self._limits is not None:
             self._insist_on_support(data)
         if qos:
             self._identifier = identifier % IDENTIFIERS
-            sent[identifier] = (answer, data, token)
+            sent[identifier] = (answer, _NEVER_AGAIN if self._ephemeral else data, token)
         return data
 
     def _use_topic(self, topic: str) -> None:
@@ -259,6 +259,12 @@ def _disown(requests: dict[int, tuple[_Answer, _Kept, Token]], token: Token) -> 
             requests[identifier] = (answer, kept, None)
             return True
     return False
+
+
+@lru_cache(4096)
+def _fixed_header(first: int, size: int) -> bytes:
+    """Return the fixed header of a packet (MQTT 2.1); few sizes occur, and each very often."""
+    return bytes((first,)) + length(size)
 
 
 def _exactly_once(qos: int) -> int:

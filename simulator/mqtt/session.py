@@ -106,7 +106,6 @@ class Session(Receiver):
 
     __slots__ = (
         "_codec",
-        "_ephemeral",
         "_options",
         "_partial",
         "_password",
@@ -135,7 +134,6 @@ class Session(Receiver):
         self._password = password
         self._partial: bytearray | None = None
         self._pings = 0
-        self._ephemeral = False
         self.client_id = client_id
         self.keepalive = options.keepalive
         self.state = SessionState.IDLE
