@@ -86,11 +86,11 @@ class Authority:
                 f"the name of an authority has 1 to {longest} characters, and this has {len(name)}"
             )
         span = period(validity, not_before=not_before)
-        root_name, root_key = common_name(f"{name} root"), keys.generate(key)
-        root = Issuer(root_name, root_key)
-        certificate = root.certify(root_name, root_key.public_key(), span, authority_profile(path_length=1))
-        issuing_name, issuing_key = common_name(f"{name}{_ISSUING}"), keys.generate(key)
-        issuing = root.certify(issuing_name, issuing_key.public_key(), span, authority_profile(path_length=0))
+        root_key, issuing_key = keys.generate(key), keys.generate(key)
+        root = Issuer(common_name(f"{name} root"), root_key)
+        certificate = root.certify_itself(span, authority_profile(path_length=1))
+        profile = authority_profile(path_length=0)
+        issuing = root.certify(f"{name}{_ISSUING}", issuing_key.public_key(), span, profile)
         return cls(
             Credential(certificate, keys.encode(root_key)),
             Credential(issuing, keys.encode(issuing_key)),
@@ -127,8 +127,7 @@ class Authority:
         """
         private = keys.generate(key)
         public = private.public_key()
-        subject = common_name(check_name(device))
-        certificate = self._certify(subject, public, validity, not_before, device_profile(public))
+        certificate = self._certify(check_name(device), public, validity, not_before, device_profile(public))
         return Credential(certificate, keys.encode(private), self._chain)
 
     def issue_devices(
@@ -162,13 +161,12 @@ class Authority:
         private = keys.generate(key)
         public = private.public_key()
         profile = server_profile(public, x509.SubjectAlternativeName(_server_names(names)))
-        subject = common_name(f"{self.name} broker")
-        certificate = self._certify(subject, public, validity, not_before, profile)
+        certificate = self._certify(f"{self.name} broker", public, validity, not_before, profile)
         return Credential(certificate, keys.encode(private), self._chain)
 
     def _certify(
         self,
-        subject: x509.Name,
+        name: str,
         key: PublicKey,
         validity: timedelta,
         not_before: datetime | None,
@@ -180,7 +178,7 @@ class Authority:
                 f"a certificate until {span.not_after:%Y-%m-%d} would outlive its authority {self.name!r},"
                 f" which ends on {self._not_after:%Y-%m-%d}: choose a shorter validity"
             )
-        return self._issuer.certify(subject, key, span, profile)
+        return self._issuer.certify(name, key, span, profile)
 
 
 def name_of(issuing: bytes) -> str:

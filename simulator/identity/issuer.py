@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from simulator.identity.keys import issuing_hash
+from simulator.identity.form import Form
+from simulator.identity.keys import issuing_hash, signer
 
 if TYPE_CHECKING:
     from simulator.identity.keys import PrivateKey, PublicKey
@@ -95,28 +96,32 @@ class Issuer:
     def __init__(self, name: x509.Name, key: PrivateKey) -> None:
         self._name = name
         self._key = key
-        self._hash = issuing_hash(key)
+        self._sign = signer(key)
         self._key_identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
         self._form = lru_cache(maxsize=4)(self._new_form)
 
-    def certify(self, subject: x509.Name, key: PublicKey, period: Period, profile: Profile) -> bytes:
-        """Return the DER of a certificate with a random serial number of 159 bits (RFC 5280 4.1.2.2)."""
-        return (
-            self._form(profile)
-            .subject_name(subject)
+    def certify(self, name: str, key: PublicKey, period: Period, profile: Profile) -> bytes:
+        """Return the DER of a certificate for ``CN=name``, with a random serial number of 159 bits."""
+        return self._form(profile, period).filled(x509.random_serial_number(), name, key, self._sign)
+
+    def certify_itself(self, period: Period, profile: Profile) -> bytes:
+        """Return the DER of a certificate that this issuer signs for its own name and key."""
+        key = self._key.public_key()
+        builder = (
+            x509.CertificateBuilder()
+            .issuer_name(self._name)
+            .subject_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(period.not_before)
             .not_valid_after(period.not_after)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .sign(self._key, self._hash)
-            .public_bytes(serialization.Encoding.DER)
+            .add_extension(self._key_identifier, critical=False)
         )
-
-    def _new_form(self, profile: Profile) -> x509.CertificateBuilder:
-        """Return what all certificates of one profile share; filled in once, as a fleet is ten thousand."""
-        form = x509.CertificateBuilder().issuer_name(self._name)
-        form = form.add_extension(self._key_identifier, critical=False)
         for extension, critical in profile.extensions:
-            form = form.add_extension(extension, critical)
-        return form
+            builder = builder.add_extension(extension, critical)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        return builder.sign(self._key, issuing_hash(self._key)).public_bytes(serialization.Encoding.DER)
+
+    def _new_form(self, profile: Profile, period: Period) -> Form:
+        """Return the form for one profile and period: while a fleet is issued, a new one each second."""
+        return Form(self.certify_itself(period, profile))

@@ -1,24 +1,35 @@
-"""Private keys: made, encoded as PKCS#8 DER (RFC 5958), decoded again, and the hash that each signs with.
+"""Private keys: made, encoded as PKCS#8 DER (RFC 5958), decoded again, and how each signs certificates.
 
 Knows nothing of certificates, devices or files.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
 from simulator.errors import FleetError
 from simulator.identity.spread import spread
 from simulator.scenario.kinds import KeyKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["SLOW", "PrivateKey", "PublicKey", "decode", "encode", "generate", "generate_many", "issuing_hash"]
+__all__ = [
+    "SLOW",
+    "PrivateKey",
+    "PublicKey",
+    "decode",
+    "encode",
+    "generate",
+    "generate_many",
+    "issuing_hash",
+    "signer",
+]
 
 PrivateKey: TypeAlias = (
     ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | rsa.RSAPrivateKey
@@ -32,6 +43,11 @@ PublicKey: TypeAlias = (
 SLOW = frozenset({KeyKind.RSA_2048, KeyKind.RSA_3072})
 """Kinds that take tens of milliseconds to make, and are worth all cores."""
 
+_PKCS8 = (
+    serialization.Encoding.DER,
+    serialization.PrivateFormat.PKCS8,
+    serialization.NoEncryption(),
+)
 _PUBLIC_EXPONENT = 65537  # FIPS 186-5 appendix A.1.1 asks for more than 2^16; everybody takes the first prime
 
 
@@ -57,9 +73,7 @@ def generate_many(kind: KeyKind, count: int) -> Iterator[PrivateKey]:
 
 def encode(key: PrivateKey) -> bytes:
     """Return the key as unencrypted PKCS#8 DER."""
-    return key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    return key.private_bytes(*_PKCS8)
 
 
 def decode(der: bytes) -> PrivateKey:
@@ -85,7 +99,22 @@ def issuing_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
     match key:
         case ed25519.Ed25519PrivateKey() | ed448.Ed448PrivateKey():
             return None
-        case ec.EllipticCurvePrivateKey() if key.key_size > 256:
-            return hashes.SHA384()
         case _:
-            return hashes.SHA256()
+            return _hash(key)
+
+
+def signer(key: PrivateKey) -> Callable[[bytes], bytes]:
+    """Return what signs the DER of a certificate, under ``issuing_hash``: ECDSA, EdDSA or RSA PKCS#1 v1.5."""
+    match key:
+        case ec.EllipticCurvePrivateKey():
+            return partial(key.sign, signature_algorithm=ec.ECDSA(_hash(key)))
+        case rsa.RSAPrivateKey():
+            return partial(key.sign, padding=padding.PKCS1v15(), algorithm=_hash(key))
+        case _:
+            return key.sign
+
+
+def _hash(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> hashes.SHA256 | hashes.SHA384:
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:
+        return hashes.SHA384()
+    return hashes.SHA256()

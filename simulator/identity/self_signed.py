@@ -38,10 +38,9 @@ def self_signed(
     and errors are those of ``Authority.issue_device``.
     """
     private = keys.generate(key)
-    public = private.public_key()
-    name = common_name(check_name(device))
+    issuer = Issuer(common_name(check_name(device)), private)
     span = period(validity, not_before=not_before)
-    certificate = Issuer(name, private).certify(name, public, span, device_profile(public))
+    certificate = issuer.certify_itself(span, device_profile(private.public_key()))
     return Credential(certificate, keys.encode(private))
 
 

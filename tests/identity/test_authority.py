@@ -67,9 +67,7 @@ def test_the_linter_sees_what_is_wrong(authority: Authority) -> None:
             (extension(authority.issuing, x509.KeyUsage).value, True),
         )
     )
-    der = issuer.certify(
-        common_name("x"), key.public_key(), period(timedelta(days=1)), signs_without_being_ca
-    )
+    der = issuer.certify("x", key.public_key(), period(timedelta(days=1)), signs_without_being_ca)
     assert lint.errors(der) != []
 
 

@@ -163,7 +163,7 @@ def renewed(credential: Credential) -> str:
     period = Period(credential.not_before, credential.not_after)
     public = key.public_key()
     return pem.certificates(
-        [Issuer(common_name("b"), key).certify(common_name("b"), public, period, device_profile(public))]
+        [Issuer(common_name("b"), key).certify("b", public, period, device_profile(public))]
     )
 
 
