@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from time import monotonic
@@ -364,12 +363,11 @@ class FleetStore:
                 if chain not in chains:
                     chains[chain] = self._keep_chain(chain)
                 number = self._supersede(check_name(device), generation)
-                sealed = self._protection.as_kept(credential.key, credential.certificate)
-                self._insert(device, replace(credential, key=sealed), number, chains[chain])
+                self._insert(device, credential, number, chains[chain])
 
     def _insert(self, device: str, credential: Credential, generation: int, chain: int | None) -> None:
         certificate = credential.x509()
-        if vouches_for(certificate, certificate):
+        if chain is None and vouches_for(certificate, certificate):
             self._connection.execute(
                 "INSERT OR IGNORE INTO trust_anchor VALUES (?)", (credential.certificate,)
             )
@@ -384,7 +382,7 @@ class FleetStore:
                     int(certificate.not_valid_before_utc.timestamp()),
                     int(certificate.not_valid_after_utc.timestamp()),
                     credential.certificate,
-                    credential.key,
+                    self._protection.as_kept(credential.key, credential.certificate),
                     chain,
                 ),
             )
@@ -401,9 +399,11 @@ class FleetStore:
         ).fetchone()
         if generation is not None and generation <= latest:
             raise FleetError(f"{device!r} is at generation {latest} already, so {generation} cannot be added")
-        self._connection.execute(
-            "UPDATE credential SET status = 'superseded' WHERE device = ? AND status = 'active'", (device,)
-        )
+        if latest:
+            self._connection.execute(
+                "UPDATE credential SET status = 'superseded' WHERE device = ? AND status = 'active'",
+                (device,),
+            )
         return generation or latest + 1
 
     def _keep_chain(self, chain: tuple[bytes, ...]) -> int:
