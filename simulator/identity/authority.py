@@ -81,9 +81,10 @@ class Authority:
         Raises ``FleetError`` for a name that does not fit a common name.
         """
         longest = MAX_LENGTH - len(_ISSUING)
-        if not 0 < len(name) <= longest:
+        if not name.isprintable() or not 0 < len(name.encode()) <= longest:
             raise FleetError(
-                f"the name of an authority has 1 to {longest} characters, and this has {len(name)}"
+                f"the name of an authority has 1 to {longest} bytes in UTF-8, all of them printable,"
+                f" and {name!r} has not"
             )
         span = period(validity, not_before=not_before)
         root_key, issuing_key = keys.generate(key), keys.generate(key)

@@ -11,7 +11,7 @@ from simulator.errors import FleetError
 __all__ = ["MAX_LENGTH", "check_name", "numbered"]
 
 MAX_LENGTH = 64
-"""Characters: RFC 5280 appendix A.1, ub-common-name."""
+"""Bytes of UTF-8. RFC 5280 appendix A.1 (ub-common-name) counts characters, many a program bytes."""
 
 _FORBIDDEN = frozenset(
     '/\\+#"'
@@ -20,10 +20,10 @@ _FORBIDDEN = frozenset(
 
 def check_name(device: str) -> str:
     """Return ``device`` where it can name a device; raise ``FleetError`` that says why where it cannot."""
-    if not 0 < len(device) <= MAX_LENGTH:
-        raise FleetError(f"a device name has 1 to {MAX_LENGTH} characters, and {device!r} has {len(device)}")
     if not device.isprintable() or device != device.strip():
         raise FleetError(f"device name {device!r} holds a control character, or a space at its end")
+    if not 0 < (length := len(device.encode())) <= MAX_LENGTH:
+        raise FleetError(f"a device name has 1 to {MAX_LENGTH} bytes in UTF-8, and {device!r} has {length}")
     if wrong := sorted(_FORBIDDEN.intersection(device)):
         raise FleetError(
             f"device name {device!r} holds {' '.join(wrong)}, which topics, folders and JSON cannot take"

@@ -275,14 +275,15 @@ def test_an_authority_is_known_again(authority: Authority) -> None:
     assert repr(again) == "<Authority 'Acme'>"
 
 
-@pytest.mark.parametrize("name", ["", "x" * 57])
+@pytest.mark.parametrize("name", ["", "x" * 57, "ü" * 29, "no text \udcff", "line\n"])
 def test_a_name_that_fits_no_certificate(name: str) -> None:
-    with pytest.raises(FleetError, match=f"1 to 56 characters, and this has {len(name)}"):
+    with pytest.raises(FleetError, match="1 to 56 bytes in UTF-8"):
         Authority.create(name)
 
 
-def test_the_longest_name_fits() -> None:
-    authority = Authority.create("x" * 56)
+@pytest.mark.parametrize("letter", ["x", "ü"])
+def test_the_longest_name_fits(letter: str) -> None:
+    authority = Authority.create(letter * (56 // len(letter.encode())))
     assert lint.errors(authority.issuing) == []
     assert lint.errors(authority.issue_server(NAMES).certificate) == []
 

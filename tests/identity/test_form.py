@@ -31,7 +31,9 @@ LARGEST = 2**159 - 1
 # From 1950 to 9999. RFC 5280 section 4.1.2.5: UTCTime until 2049, GeneralizedTime from 2050 on.
 moments = st.integers(-631_152_000, 253_402_300_799).map(lambda second: datetime.fromtimestamp(second, UTC))
 periods = st.tuples(moments, moments).map(lambda two: Period(min(two), max(two)))
-names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=MAX_LENGTH)
+names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).filter(
+    lambda name: len(name.encode()) <= MAX_LENGTH
+)
 
 
 def written(issuer: PrivateKey, serial_number: int, name: str, key: PublicKey, period: Period) -> bytes:

@@ -9,7 +9,8 @@ from simulator.identity.naming import check_name, numbered
 
 
 @pytest.mark.parametrize(
-    "name", ["core2-00001", "0123A4F2B1C3D4E5F6", "AWS IoT Certificate", "Gerät-7", "a.b:c@d", "x" * 64]
+    "name",
+    ["core2-00001", "0123A4F2B1C3D4E5F6", "AWS IoT Certificate", "Gerät-7", "a.b:c@d", "x" * 64, "ü" * 32],
 )
 def test_names_that_people_use(name: str) -> None:
     assert check_name(name) == name
@@ -18,8 +19,10 @@ def test_names_that_people_use(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("", "1 to 64 characters"),
+        ("", "1 to 64 bytes"),
         ("x" * 65, "has 65"),
+        ("ü" * 33, "has 66"),
+        ("no text \udcff", "control character"),
         ("a/b", "topics, folders"),
         ("a\\b", "topics, folders"),
         ("fleet+", "topics, folders"),
@@ -43,7 +46,7 @@ def test_what_is_accepted_is_one_level_of_a_topic_and_one_folder(name: str) -> N
         check_name(name)
     except FleetError:
         return
-    assert 1 <= len(name) <= 64
+    assert 1 <= len(name.encode()) <= 64
     assert not set(name) & set("/+#\0\\")
     assert name not in {".", ".."}
 
