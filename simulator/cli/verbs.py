@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 import simulator
-from simulator.cli import broker, fleet
-from simulator.cli.report import report
-from simulator.cli.run import run
-from simulator.cli.scenarios import scenarios
 from simulator.errors import ScenarioError, SimulatorError
 
-__all__ = ["app", "execute"]
+__all__ = ["command_line", "execute"]
+
+_GROUPS = ("fleet", "broker")
+"""Verbs that have verbs below them."""
+
+_VERBS = ("run", "report", "scenarios", *_GROUPS)
+"""In the order of the help; each is the name of its module and of its function there."""
 
 EPILOG = (
     "Exit codes: 0 all thresholds met · 1 a threshold broken · 2 wrong usage or configuration · "
     "3 the run does not count · 4 broker not reached · 130 interrupted"
 )
-
-app = typer.Typer(
-    name="simulator",
-    help="Simulate and load-test fleets of MQTT devices that each have their own X.509 certificate.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(run)
-app.command()(report)
-app.command()(scenarios)
-app.add_typer(fleet.app, name="fleet")
-app.add_typer(broker.app, name="broker")
 
 
 def show_version(wanted: bool) -> None:
@@ -43,7 +33,6 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool,
@@ -53,8 +42,29 @@ def options(
     """Take the options that belong to no verb."""
 
 
+def command_line(*verbs: str) -> typer.Typer:
+    """Return the command line with these verbs alone, or all: to import all takes longer than many a verb."""
+    app = typer.Typer(
+        name="simulator",
+        help="Simulate and load-test fleets of MQTT devices that each have their own X.509 certificate.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    for verb in verbs or _VERBS:
+        module = import_module(f"simulator.cli.{verb}")
+        if verb in _GROUPS:
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command()(getattr(module, verb))
+    return app
+
+
 def execute() -> int:
     """Run the command line and return its exit code; an error of ours becomes a sentence on stderr."""
+    app = command_line(*(verb for verb in sys.argv[1:2] if verb in _VERBS))
     try:
         app()
     except SimulatorError as error:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from simulator import __version__
 from simulator.cli.app import main
-from simulator.cli.verbs import app, execute
+from simulator.cli.verbs import command_line, execute
 from simulator.errors import BrokerUnreachableError
 from tests.support.command import Running, simulator
 
@@ -30,14 +30,14 @@ VERBS = [
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_every_verb_explains_itself_within_80_columns(verb: tuple[str, ...], option: str) -> None:
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*verb, option])
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(command_line(), [*verb, option])
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_the_exit_codes_are_in_the_help() -> None:
-    help_text = " ".join(CliRunner(env={"COLUMNS": "200"}).invoke(app, ["--help"]).stdout.split())
+    help_text = " ".join(CliRunner(env={"COLUMNS": "200"}).invoke(command_line(), ["--help"]).stdout.split())
     for code in ("0 all", "1 a threshold", "2 wrong", "3 the run", "4 broker", "130 interrupted"):
         assert code in help_text
 
@@ -59,14 +59,14 @@ def test_the_version(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
-    result = CliRunner(env={"COLUMNS": "100"}).invoke(app, arguments)
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(command_line(), arguments)
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_without_a_verb_it_shows_its_help_and_ends_with_2() -> None:
-    result = CliRunner().invoke(app, [])
+    result = CliRunner().invoke(command_line(), [])
     assert result.exit_code == 2
     assert "Commands" in result.output
 
@@ -95,6 +95,13 @@ def test_the_exit_code_is_that_of_the_error(
     assert execute() == BrokerUnreachableError.exit_code == 4
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert "127.0.0.1:1" in line
+
+
+def test_a_verb_imports_what_it_needs_and_not_what_others_need(tmp_path: Path) -> None:
+    with Running(["fleet", "--help"], tmp_path, python=["-X", "importtime"]) as running:
+        imported = running.end().err
+    assert " simulator.identity.store\n" in imported
+    assert " simulator.shard\n" not in imported
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from simulator.cli.verbs import app
+from simulator.cli.verbs import command_line
 from simulator.scenario.loader import load
 from simulator.scenario.shipped import shipped
 from simulator.timetable import timetable
@@ -19,7 +19,7 @@ SHIPPED = {"quickstart", "connect-storm", "steady-telemetry", "reconnect-after-o
 
 @pytest.mark.parametrize("columns", ["80", "160"])
 def test_each_is_listed_with_its_title(columns: str) -> None:
-    result = CliRunner(env={"COLUMNS": columns}).invoke(app, ["scenarios"])
+    result = CliRunner(env={"COLUMNS": columns}).invoke(command_line("scenarios"), ["scenarios"])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     said_below = (" ", "Run", "Print", "Those")
@@ -31,7 +31,7 @@ def test_each_is_listed_with_its_title(columns: str) -> None:
 
 
 def test_one_is_printed_to_be_copied() -> None:
-    result = CliRunner().invoke(app, ["scenarios", "quickstart"])
+    result = CliRunner().invoke(command_line("scenarios"), ["scenarios", "quickstart"])
     (shipped_file,) = [each.path for each in shipped() if each.name == "quickstart"]
     assert result.stdout == shipped_file.read_text(encoding="utf-8")
 
