@@ -15,7 +15,6 @@ Knows nothing of PEM folders, scenarios or progress bars.
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,19 +26,18 @@ from cryptography.hazmat.primitives import serialization
 
 from simulator import clock
 from simulator.errors import FleetError
-from simulator.identity import fleet_file, ledger, pem
+from simulator.identity import fleet_file, ledger, succession
 from simulator.identity.authority import DEVICE_VALIDITY, Authority, name_of
 from simulator.identity.credential import Credential
-from simulator.identity.naming import check_name
 from simulator.identity.numbering import reserved
 from simulator.identity.protection import Protection
 from simulator.identity.record import DeviceRecord, Reason, Revocation, Status, Summary
 from simulator.identity.revocation import CRL_VALIDITY
 from simulator.identity.self_signed import self_signed_many
-from simulator.identity.trust import vouches_for
 from simulator.scenario.kinds import KeyKind
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import timedelta
@@ -354,64 +352,10 @@ class FleetStore:
             )
 
     def _add(self, credentials: Iterable[tuple[str, Credential]], generation: int | None) -> None:
-        chains: dict[tuple[bytes, ...], int | None] = {(): None}
         self.unlock()
         with self._transaction():
             self._protection.refuse_changed()
-            for device, credential in credentials:
-                chain = credential.chain
-                if chain not in chains:
-                    chains[chain] = self._keep_chain(chain)
-                number = self._supersede(check_name(device), generation)
-                self._insert(device, credential, number, chains[chain])
-
-    def _insert(self, device: str, credential: Credential, generation: int, chain: int | None) -> None:
-        certificate = credential.x509()
-        if chain is None and vouches_for(certificate, certificate):
-            self._connection.execute(
-                "INSERT OR IGNORE INTO trust_anchor VALUES (?)", (credential.certificate,)
-            )
-        try:
-            self._connection.execute(
-                "INSERT INTO credential VALUES (?, ?, 'active', ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    device,
-                    generation,
-                    f"{certificate.serial_number:x}",
-                    credential.fingerprint,
-                    int(certificate.not_valid_before_utc.timestamp()),
-                    int(certificate.not_valid_after_utc.timestamp()),
-                    credential.certificate,
-                    self._protection.as_kept(credential.key, credential.certificate),
-                    chain,
-                ),
-            )
-        except sqlite3.IntegrityError:
-            raise FleetError(
-                f"{self._where} already holds the certificate of {device!r} ({credential.fingerprint[:16]}…):"
-                " each device needs one of its own"
-            ) from None
-
-    def _supersede(self, device: str, generation: int | None) -> int:
-        """Make way for a new credential of a device; return its generation."""
-        (latest,) = self._connection.execute(
-            "SELECT coalesce(max(generation), 0) FROM credential WHERE device = ?", (device,)
-        ).fetchone()
-        if generation is not None and generation <= latest:
-            raise FleetError(f"{device!r} is at generation {latest} already, so {generation} cannot be added")
-        if latest:
-            self._connection.execute(
-                "UPDATE credential SET status = 'superseded' WHERE device = ? AND status = 'active'",
-                (device,),
-            )
-        return generation or latest + 1
-
-    def _keep_chain(self, chain: tuple[bytes, ...]) -> int:
-        """Return the row of a chain: devices of one issuer share it."""
-        text = pem.certificates(chain)
-        self._connection.execute("INSERT OR IGNORE INTO chain (certificates) VALUES (?)", (text,))
-        (row,) = self._connection.execute("SELECT id FROM chain WHERE certificates = ?", (text,)).fetchone()
-        return int(row)
+            succession.add(self._connection, self.path, self._protection, credentials, generation)
 
     def _chains(self) -> dict[int | None, tuple[bytes, ...]]:
         chains: dict[int | None, tuple[bytes, ...]] = {None: ()}
