@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from simulator.metrics.snapshot import Snapshot
     from simulator.scenario.kinds import Endpoint
     from simulator.scenario.model import Fleet, Scenario
-    from simulator.timetable import Action, Call, StageTimes
+    from simulator.timetable import Action, Call
 
 __all__ = ["Shard", "ShardPlan"]
 
@@ -64,7 +64,7 @@ class Shard:
         self._contexts: dict[str, FleetContext] = {}
         self._devices: dict[str, dict[int, Device]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._boundary = asyncio.Event()
+        self._over = asyncio.Event()
         self._settled = asyncio.Event()
         self._stopped = False
         self._bug: BaseException | None = None
@@ -96,7 +96,7 @@ class Shard:
     def stop(self) -> None:
         """End the run early, in an orderly way: what was begun may finish, and every device says goodbye."""
         self._stopped = True
-        self._boundary.set()
+        self._over.set()
 
     async def run(self, start: int) -> None:
         """Run all stages from ``start`` (ns of the monotonic clock), then take every device off the broker.
@@ -110,10 +110,8 @@ class Shard:
             async with asyncio.TaskGroup() as self._group:
                 self._pacer.at(start + SECOND, self._tick)
                 self._pacer.at(start + FOLD_EVERY, self._fold)
-                for stage in timetable(self._plan.scenario):
-                    if self._stopped:
-                        break
-                    await self._run_stage(stage, start)
+                self._run_stages(start)
+                await self._over.wait()
                 await self._finish()
             self._snapshot()  # now that every attempt has ended, whichever way
         except BaseException:
@@ -158,14 +156,29 @@ class Shard:
         self._bug = self._bug or context.get("exception") or RuntimeError(context["message"])
         self.stop()
 
-    async def _run_stage(self, stage: StageTimes, start: int) -> None:
-        self._recorder.stage = stage.name
-        for action in stage.actions:
-            self._schedule(action, start)
-        self._boundary.clear()
-        self._pacer.at(start + stage.end, lambda _: self._boundary.set())
-        await self._boundary.wait()
-        self._snapshot()
+    def _run_stages(self, start: int) -> None:
+        """Let the pacer turn from stage to stage, in the order of time.
+
+        So nothing is counted in a stage that became due after its end, however late the loop is.
+        """
+        stages = iter(timetable(self._plan.scenario))
+
+        def turn(due: int) -> None:
+            if self._stopped:
+                return
+            if due > start:
+                self._snapshot()
+            stage = next(stages, None)
+            if stage is None:
+                self._drain()
+                self._over.set()
+                return
+            self._recorder.stage = stage.name
+            for action in stage.actions:
+                self._schedule(action, start)
+            self._pacer.at(start + stage.end, turn)  # behind what is due at that very time, the last of them
+
+        self._pacer.at(start, turn)
 
     def _schedule(self, action: Action, start: int) -> None:
         """Let the pacer walk along an action's calls; the walk holds one place in its queue."""
@@ -190,10 +203,16 @@ class Shard:
 
         self._pacer.at(start + following.at, walk)
 
-    async def _finish(self) -> None:
+    def _drain(self) -> None:
+        """Let nothing new begin; what is measured from here on belongs to no stage."""
         self._recorder.draining = True
         for context in self._contexts.values():
             context.finishing = True
+
+    async def _finish(self) -> None:
+        if self._recorder.stage and not self._recorder.draining:  # stopped in the middle of it
+            self._snapshot()
+        self._drain()
         for devices in self._devices.values():
             for number, device in enumerate(devices.values()):
                 device.finish()

@@ -105,11 +105,13 @@ class VirtualDevice:
 
     def connect(self, due: int) -> None:
         """Connect; a device that is on its way drops the arrival, one that is connected ignores it."""
+        if self.state is DeviceState.CONNECTED:
+            return
+        self._stays_away = False
+        self._report_from(due)
         if self.state in {DeviceState.IDLE, DeviceState.BACKING_OFF}:
-            self._stays_away = False
             self._begin(due)
-        elif self.state is not DeviceState.CONNECTED:
-            self._stays_away = False
+        else:
             self._context.connects.due += 1
             self._context.connects.dropped += 1
 
@@ -120,7 +122,7 @@ class VirtualDevice:
             return
         self._returns = due
         if abrupt:
-            self._leave(orderly=False)
+            self._leave(orderly=False, outcome=Outcome.CUT_OFF)
         else:
             self._leave_when_quiet()
 
@@ -230,10 +232,6 @@ class VirtualDevice:
             return
         if context.fleet.subscribe:
             self._subscribe(answered)
-        if context.every and not self._telemetry_on:
-            self._telemetry_on = True
-            self._grid = answered + round(noise.share(self._seed, FIRST_MESSAGE) * context.every)
-            context.pacer.at(self._grid, self._telemetry_due)
 
     def _subscribe(self, due: int) -> None:
         names = {"device": self.name, "fleet": self._context.name}
@@ -339,9 +337,17 @@ class VirtualDevice:
 
     # What the pacer tells.
 
+    def _report_from(self, due: int) -> None:
+        """Lay out telemetry from when the device was to connect: what is due must not wait for the broker."""
+        context = self._context
+        if context.every and not self._telemetry_on:
+            self._telemetry_on = True
+            self._grid = due + round(noise.share(self._seed, FIRST_MESSAGE) * context.every)
+            context.pacer.at(self._grid, self._telemetry_due)
+
     def _telemetry_due(self, due: int) -> int | None:
         context = self._context
-        if context.finishing or (self._stays_away and self.state is DeviceState.IDLE):
+        if context.finishing or self._stays_away:
             self._telemetry_on = False
             return None
         self.publish(due)
@@ -388,6 +394,7 @@ class VirtualDevice:
 
     def _return(self, due: int) -> None:
         if self.state is DeviceState.BACKING_OFF and due == self._back_at and not self._context.finishing:
+            self._context.connects.retries += 1
             self._begin(due)
 
     # Leaving.

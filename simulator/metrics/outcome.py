@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from types import MappingProxyType
 
-__all__ = ["TLS_ALERTS", "Outcome", "meaning"]
+__all__ = ["NO_FAILURES", "TLS_ALERTS", "Outcome", "meaning"]
 
 
 class Outcome(StrEnum):
@@ -42,8 +42,14 @@ class Outcome(StrEnum):
     SESSION_LOST = "session_lost"
     KEEPALIVE_TIMEOUT = "keepalive_timeout"
     TAKEN_OVER = "session_taken_over"
+    # the scenario's own doing
+    CUT_OFF = "cut_off"
     # the end of the run
     UNFINISHED = "unfinished"
+
+
+NO_FAILURES = frozenset({Outcome.OK, Outcome.CUT_OFF})
+"""Outcomes that nobody has to answer for: the rest are failures."""
 
 
 TLS_ALERTS = MappingProxyType(
@@ -102,6 +108,7 @@ _MEANINGS = MappingProxyType(
         Outcome.CONNECTION_LOST: "an established connection broke",
         Outcome.SESSION_LOST: "the broker no longer had the session that the device resumed",
         Outcome.KEEPALIVE_TIMEOUT: "the broker did not answer PINGREQ",
+        Outcome.CUT_OFF: "the device lost its power, as the scenario asked, before the step was done",
         Outcome.UNFINISHED: "the run ended before the step did",
         Outcome.TAKEN_OVER: "another connection took over the client identifier",
         "bad_certificate": "the broker found the device's certificate corrupt or badly signed",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.clock import MICROSECOND
-from simulator.metrics.outcome import Outcome
+from simulator.metrics.outcome import NO_FAILURES, Outcome
 from simulator.metrics.sample import CONNECT_STEPS, LAG_PHASES, Failure, Phase, Sample
 from simulator.metrics.snapshot import (
     ArrivalCounts,
@@ -111,10 +111,13 @@ class Recorder:
         """Record one step that failed, once, under the phase that failed.
 
         The times are absolute, as in samples. The attempt that a step of a connect belongs to fails with it.
+        An outcome that is no failure, though the step did not end well, is counted only.
         """
         self.series(fleet, phase).fail(outcome, due, started)
         if phase in CONNECT_STEPS:
             self.series(fleet, Phase.CONNECT).count(outcome)
+        if outcome in NO_FAILURES:
+            return
         times = (due - self.origin, started - self.origin, finished - self.origin)
         self._on_failure(Failure(times[2], fleet, device, self.stage, phase, outcome, detail, *times))
 
@@ -144,5 +147,5 @@ class Recorder:
 def _drain(counts: ArrivalCounts) -> ArrivalCounts:
     taken = ArrivalCounts()
     taken.add(counts)
-    counts.due = counts.started = counts.dropped = counts.offline = 0
+    counts.due = counts.started = counts.dropped = counts.offline = counts.retries = 0
     return taken

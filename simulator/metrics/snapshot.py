@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.metrics.histogram import Histogram
-from simulator.metrics.outcome import Outcome
+from simulator.metrics.outcome import NO_FAILURES, Outcome
 from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class ArrivalCounts:
     """Over the in-flight cap: counted, never delayed."""
     offline: int = 0
     """Due while its device had no connection to send it on."""
+    retries: int = 0
+    """Of ``due``, those that no stage asked for: connects of a device that failed or was cut off before."""
 
     def __bool__(self) -> bool:
         return bool(self.due or self.started or self.dropped or self.offline)
@@ -44,6 +46,7 @@ class ArrivalCounts:
         self.started += other.started
         self.dropped += other.dropped
         self.offline += other.offline
+        self.retries += other.retries
 
 
 class SeriesKey(NamedTuple):
@@ -152,9 +155,9 @@ class Totals:
         return counts
 
     def failures(self, *, fleet: str | None = None, phase: Phase | None = None) -> int:
-        """Return how many ended in another way than ok."""
+        """Return how many ended badly."""
         outcomes = self.outcomes(fleet=fleet, phase=phase)
-        return outcomes.total() - outcomes[Outcome.OK]
+        return outcomes.total() - sum(outcomes[each] for each in NO_FAILURES)
 
     def attempts(self, *, fleet: str | None = None, phase: Phase | None = None) -> int:
         """Return of how many ``failures`` is a part; sessions are out of the connects that succeeded."""

@@ -56,13 +56,17 @@ class PhaseFigures:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalFigures:
-    """What became of the connects or messages that were due."""
+    """What became of the connects or messages that were due.
+
+    ``retries`` are those of ``due`` that no stage asked for: a device came back by itself.
+    """
 
     of: ArrivalOf
     due: int
     started: int
     dropped: int
     offline: int
+    retries: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.clock import MICROSECOND, SECOND
 from simulator.metrics import threshold
-from simulator.metrics.outcome import Outcome, meaning
+from simulator.metrics.outcome import NO_FAILURES, meaning
 from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.report.conclusion import conclude
@@ -126,7 +126,9 @@ def _arrivals(totals: Totals, fleet: str) -> Iterator[ArrivalFigures]:
     for of in ArrivalOf:
         counts = totals.arrivals(fleet=fleet, of=of)
         if counts:
-            yield ArrivalFigures(of, counts.due, counts.started, counts.dropped, counts.offline)
+            yield ArrivalFigures(
+                of, counts.due, counts.started, counts.dropped, counts.offline, counts.retries
+            )
 
 
 def _stage(tally: StageTally) -> StageFigures:
@@ -166,7 +168,7 @@ def _sorts(totals: Totals, fleet: str) -> Counter[tuple[Phase, str]]:
     sorts: Counter[tuple[Phase, str]] = Counter()
     for phase in totals.phases(fleet):
         for outcome, count in totals.outcomes(fleet=fleet, phase=phase).items():
-            if outcome != Outcome.OK:
+            if outcome not in NO_FAILURES:
                 sorts[phase, outcome] += count
                 if phase in CONNECT_STEPS:
                     sorts[Phase.CONNECT, outcome] -= count

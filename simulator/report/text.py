@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Kind
 from simulator.metrics.threshold import Status, Unit
 from simulator.report.conclusion import Conclusion
@@ -117,6 +118,9 @@ def _fleet(fleet: FleetFigures) -> Iterator[RenderableType]:
         yield table
     if fleet.arrivals:
         yield _arrivals(fleet.fleet, fleet.arrivals)
+    cut_off = sum(phase.outcomes.get(Outcome.CUT_OFF, 0) for phase in fleet.phases)
+    if cut_off:
+        yield Text(f"{fleet.fleet}, cut off by abrupt reconnects, as asked: {cut_off:,}, no failures", _QUIET)
 
 
 def _add_phase(table: Table, phase: PhaseFigures) -> None:
@@ -132,11 +136,11 @@ def _durations(times: Times) -> Iterator[str]:
 
 
 def _arrivals(fleet: str, arrivals: tuple[ArrivalFigures, ...]) -> RenderableType:
-    numbers = [(heading, "right") for heading in ("due", "started", "dropped", "offline")]
+    numbers = [(heading, "right") for heading in ("due", "started", "dropped", "offline", "retries")]
     table = _table(f"{fleet}, arrivals", *numbers)
     for each in arrivals:
         lost = (Text(f"{count:,}", "yellow" if count else "") for count in (each.dropped, each.offline))
-        table.add_row(f"{each.of}s", f"{each.due:,}", f"{each.started:,}", *lost)
+        table.add_row(f"{each.of}s", f"{each.due:,}", f"{each.started:,}", *lost, f"{each.retries:,}")
     return table
 
 

@@ -90,7 +90,11 @@ Payload = Annotated[Literal["core2"] | FixedPayload | TemplatePayload, BeforeVal
 
 
 class Telemetry(Table):
-    """What each device publishes by itself while it is connected."""
+    """What each device publishes by itself, from when a stage lets it connect until one lets it leave.
+
+    Due times depend on the seed alone, not on the broker: what is due while a device has no connection is
+    counted as offline.
+    """
 
     topic: TopicTemplate = Field(examples=["fleet/{device}/telemetry"])
     """Topic of the messages; ``{device}`` and ``{fleet}`` are filled in."""

@@ -85,7 +85,11 @@ class Reconnection(_Arriving):
     """Devices that become due, by the second, minute or hour; instead of ``within``."""
 
     abrupt: Flag = False
-    """Whether a device drops its connection without DISCONNECT, as if its power failed."""
+    """Whether a device drops its connection without DISCONNECT, as if its power failed.
+
+    What it had under way is then counted as ``cut_off``, which is no failure: a kept session
+    (``clean_start = false``) sends it again.
+    """
 
     def mistakes(self) -> Iterator[Mistake]:
         """Yield a length that is given twice, not at all, or against the arrival process."""

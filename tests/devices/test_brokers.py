@@ -13,6 +13,7 @@ from simulator.brokers.embedded import EmbeddedBroker
 from simulator.brokers.mosquitto import MosquittoBroker
 from simulator.clock import now
 from simulator.devices.device import DeviceState
+from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.scenario.model import Fleet
 from tests.brokers.wire import Papers
@@ -109,7 +110,7 @@ async def test_every_message_arrives_once_with_its_device_counter_and_due_time(
     assert dues[-1] <= after
     measured = sorted(due + rig.context.wall_offset for due, _, _ in rig.ok(Phase.PUBLISH))
     assert measured[:8] == dues[:8], "what is measured is what was said"
-    assert rig.failures == []
+    assert {failure.outcome for failure in rig.failures} <= {Outcome.UNFINISHED}  # under way when it ended
 
 
 async def test_commands_reach_the_device(

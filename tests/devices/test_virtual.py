@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from simulator.clock import SECOND, now
+from simulator.devices import noise
 from simulator.devices.device import DeviceState
+from simulator.devices.virtual import FIRST_MESSAGE
 from simulator.identity.authority import Authority
 from simulator.link.failure import LinkError
 from simulator.metrics.outcome import Outcome
@@ -257,14 +259,31 @@ async def test_telemetry_comes_at_its_interval_with_jitter(stand: SetUp) -> None
     every, jitter = 20_000_000, 0.5
     telemetry = TELEMETRY | {"every": "20ms", "jitter": jitter}
     async with stand(telemetry=telemetry) as (rig, _, credential):
-        await rig.connected(credential)
-        ((_, _, connected),) = rig.ok(Phase.MQTT_CONNECT)
+        device = await rig.connected(credential)
+        ((told, _, _),) = rig.ok(Phase.CONNECT)
         await rig.succeeds(Phase.PUBLISH, 12)
         dues = sorted(due for due, _, _ in rig.ok(Phase.PUBLISH))[:10]
-    assert connected <= dues[0] <= connected + every
-    swings = [due - dues[0] - number * every for number, due in enumerate(dues)]
+        first = told + round(noise.share(device._seed, FIRST_MESSAGE) * every)
+    assert told <= first <= told + every
+    skipped = round((dues[0] - first) / every)  # due before CONNACK came
+    swings = [due - first - number * every for number, due in enumerate(dues, skipped)]
     assert all(abs(swing) <= every * jitter for swing in swings)
     assert len(set(swings)) > 5, "each message has a swing of its own"
+
+
+async def test_what_is_due_does_not_wait_for_the_broker(stand: SetUp) -> None:
+    async with stand(telemetry=TELEMETRY | {"every": "20ms"}) as (rig, peer, credential):
+        peer.mute.add(Connect)
+        device = rig.add(credential)
+        told = now()
+        device.connect(told)
+        await rig.changes.until(lambda: rig.context.messages.offline == 2)
+        peer.connection.send(ConnAck())
+        await rig.succeeds(Phase.PUBLISH)
+        ((due, _, _), *_) = rig.ok(Phase.PUBLISH)
+        offline = rig.context.messages.offline
+        first = told + round(noise.share(device._seed, FIRST_MESSAGE) * 20_000_000)
+    assert due == first + offline * 20_000_000
 
 
 async def test_telemetry_without_jitter_is_on_a_grid(stand: SetUp) -> None:
@@ -319,11 +338,11 @@ async def test_telemetry_of_a_lost_device_is_offline_until_it_is_back(stand: Set
         device.disconnect(now())
         assert device.state is DeviceState.IDLE
         await rig.changes.until(lambda: not device._telemetry_on)
-        offline = rig.context.messages.offline
+        due = rig.context.messages.due
         device.connect(now())
         await rig.comes_to(device, DeviceState.CONNECTED)
         await rig.succeeds(Phase.PUBLISH)
-        assert rig.context.messages.offline == offline
+        assert rig.context.messages.due > due
 
 
 @pytest.mark.parametrize(("qos", "kind"), [(1, PubAck), (2, PubRec)])
@@ -551,6 +570,8 @@ async def test_backs_off_with_full_jitter_and_doubles(stand: SetUp) -> None:
             device.connect(now())
             await rig.fails(6)
             found = [wait for wait, action in rig.pacer.waits if action == device._return][:6]
+            connects = rig.context.connects
+            assert connects.due == connects.retries + 1, "one was asked for"
         bounds = [min(most, first << number) for number in range(1, 7)]
         assert all(0 < wait <= bound for wait, bound in zip(found, bounds, strict=True)), (found, bounds)
         waits.setdefault(seed, found)
@@ -652,6 +673,37 @@ async def test_an_abrupt_reconnect_says_nothing(stand: SetUp) -> None:
         assert rig.ok(Phase.CONNECT)[1][0] == due
         assert peer.of(Disconnect) == []
         assert rig.failures == []
+
+
+@both
+async def test_what_an_abrupt_reconnect_cuts_off_is_no_failure(stand: SetUp, mqtt: str) -> None:
+    async with stand(mqtt=mqtt, subscribe=[{"topic": "commands/{device}"}]) as (rig, peer, credential):
+        peer.mute |= {Publish, Subscribe}
+        device = await rig.connected(credential)
+        device.publish(now())
+        await peer.takes(Publish)
+        device.reconnect(now(), abrupt=True)
+        await rig.comes_to(device, DeviceState.CONNECTED)
+        interval = rig.recorder.snapshot(now(), devices={}, cpu=0, rss=0)
+        publish = interval.series[SeriesKey("core2", Phase.PUBLISH)]
+        assert publish.outcomes == {Outcome.CUT_OFF: 1}
+        assert publish.lag.count == 1, "it was begun, and how late counts"
+        assert interval.series[SeriesKey("core2", Phase.SUBSCRIBE)].outcomes == {Outcome.CUT_OFF: 1}
+        assert rig.failures == []
+
+
+async def test_a_connection_that_the_broker_breaks_is_a_failure_all_the_same(stand: SetUp) -> None:
+    async with stand(reconnect=NEVER) as (rig, peer, credential):
+        peer.mute.add(Publish)
+        device = await rig.connected(credential)
+        device.publish(now())
+        await peer.takes(Publish)
+        peer.connection.reset()
+        await rig.fails(2)
+        assert {(failure.phase, failure.outcome) for failure in rig.failures} == {
+            (Phase.SESSION, Outcome.RESET),
+            (Phase.PUBLISH, Outcome.CONNECTION_LOST),
+        }
 
 
 async def test_a_device_that_left_learns_nothing_of_the_link_it_left(stand: SetUp) -> None:

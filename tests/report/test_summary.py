@@ -80,7 +80,7 @@ def test_failures_are_told_under_the_step_that_failed_with_an_example(report: Re
 
 def test_arrivals(report: Report) -> None:
     connects, messages = fleet(report, "core2").arrivals
-    assert connects == ArrivalFigures(ArrivalOf.CONNECT, 20, 20, 0, 0)
+    assert connects == ArrivalFigures(ArrivalOf.CONNECT, 20, 20, 0, 0, 0)
     assert (messages.of, messages.due) == (ArrivalOf.MESSAGE, 200)
     assert messages.started + messages.dropped == 200
     assert messages.dropped > 0

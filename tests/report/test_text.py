@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from simulator.clock import MILLISECOND
+from simulator.clock import MILLISECOND, SECOND
+from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
+from simulator.metrics.threshold import Status
 from simulator.report.figures import Example, FailureFigures
 from simulator.report.run import RunStatus
+from simulator.report.summary import summarize
 from simulator.report.text import FAILURES_SHOWN, render
-from tests.report.example import RUN, play
+from tests.report.example import RUN, Play, play
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +96,18 @@ def test_failures_show_their_sort_meaning_and_first_example(report: Report) -> N
     assert "2  gateway.tls_handshake  unknown_ca" in text
     assert "the broker does not trust the authority" in text
     assert "first: 00003 at 0.009 s: the broker sent the alert [unknown_ca]" in text
+
+
+def test_what_was_cut_off_is_said_apart_from_the_failures(tmp_path: Path) -> None:
+    folder = play(tmp_path, run=replace(RUN, thresholds={"failures": "== 0"}), refused=False)
+    assert "cut off" not in text_of(summarize(folder.tally))
+    playing = Play(folder, refused=False)
+    playing.recorder.fail("core2", "00001", Phase.PUBLISH, Outcome.CUT_OFF, "", due=0, started=0, finished=0)
+    playing.snapshot(6 * SECOND)
+    report = folder.close(RunStatus.COMPLETE)
+    assert "core2, cut off by abrupt reconnects, as asked: 1, no failures" in text_of(report)
+    assert report.failures == ()
+    assert [each.status for each in report.thresholds] == [Status.MET]
 
 
 def test_a_phase_without_successes_is_in_the_failures_only(report: Report) -> None:
