@@ -265,11 +265,13 @@ FAREWELLS = 4
 
 
 def new_device(name: str, index: int, credential: Credential, context: FleetContext) -> Device:
-    """Make a device; raise UsageError where OpenSSL cannot read its credential."""
+    """Make a device; raise UsageError where OpenSSL cannot use its credential."""
     try:
         return VirtualDevice(name, index, credential, context)
     except ValueError as error:
-        raise UsageError(f"device {name} of fleet {context.name} cannot be used: {error}") from error
+        raise UsageError(
+            f"device {name} of fleet {context.name} cannot be used: {error}; issue or import it anew"
+        ) from error
 
 
 def tls_settings(fleet: Fleet, trust: tuple[bytes, ...]) -> TlsSettings:

@@ -11,9 +11,11 @@ import pytest
 
 from simulator.brokers.embedded import EmbeddedBroker
 from simulator.clock import MILLISECOND, SECOND, now
+from simulator.devices.virtual import VirtualDevice
 from simulator.errors import BrokerUnreachableError, UsageError
 from simulator.identity.authority import Authority
 from simulator.identity.credential import Credential
+from simulator.link.openssl import LoadedCredential
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalKey, ArrivalOf, Totals
@@ -30,7 +32,7 @@ from tests.support.peer import Peer
 from tests.support.tls import server_context
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from simulator.brokers.managed import ManagedBroker
@@ -257,13 +259,44 @@ async def test_a_bug_in_a_callback_ends_the_run_in_order_and_is_raised(stage: St
 
 async def test_a_bug_in_an_attempt_ends_the_run_and_is_raised(stage: Stage) -> None:
     shard = stage.shard(CONNECT, {"name": "hold", "duration": "1h"})
-    (name, last), (_, other) = stage._members[-1], stage._members[0]
-    shard._plan.members["core2"] = [*stage._members[:-1], (name, Credential(last.certificate, other.key))]
+    (_, last), (_, other) = stage._members[-1], stage._members[0]
+    await shard.prepare()
+    device = shard._devices["core2"][DEVICES - 1]
+    assert isinstance(device, VirtualDevice)
+    device._credential = LoadedCredential(Credential(last.certificate, other.key))
     with pytest.raises(ExceptionGroup) as raised:
-        await run(shard)
+        async with asyncio.timeout(SECONDS):
+            await shard.run(now())
     (error,) = raised.value.exceptions
     assert str(error) == "this private key is not that of the certificate"
     await stage.peer.changes.until(lambda: not any(each.open for each in stage.peer.connections))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda one, other: Credential(one.certificate, other.key, one.chain), "not that of the certificate"),
+        (
+            lambda one, _: Credential(one.certificate[:100], one.key, one.chain),
+            "cannot read this certificate",
+        ),
+        (
+            lambda one, _: Credential(one.certificate, b"no key", one.chain),
+            "cannot read this certificate and",
+        ),
+        (lambda one, _: Credential(one.certificate, one.key, (b"no chain",)), "chain of this certificate"),
+    ],
+    ids=["a key of another", "half a certificate", "no key", "no chain"],
+)
+async def test_a_credential_that_cannot_be_used_is_found_before_the_first_stage(
+    stage: Stage, spoil: Callable[[Credential, Credential], Credential], why: str
+) -> None:
+    shard = stage.shard(CONNECT)
+    (name, last), (_, other) = stage._members[-1], stage._members[0]
+    shard._plan.members["core2"] = [*stage._members[:-1], (name, spoil(last, other))]
+    with pytest.raises(UsageError, match=f"device {name} of fleet core2 cannot be used: .*{why}"):
+        await shard.prepare()
+    assert stage.peer.connections == []
 
 
 async def test_what_is_unfinished_at_the_end_is_counted_in_the_last_snapshot(stage: Stage) -> None:

@@ -52,7 +52,7 @@ _CONNECTED, _LEAVING = DeviceState.CONNECTED, DeviceState.LEAVING
 class VirtualDevice:
     """One device of a fleet, with a certificate of its own.
 
-    Raises ValueError where OpenSSL cannot read the credential.
+    Raises ValueError where OpenSSL cannot use the credential.
     """
 
     __slots__ = (
@@ -87,6 +87,8 @@ class VirtualDevice:
         self.state = DeviceState.IDLE
         self._index = index
         self._credential = LoadedCredential(credential) if credential is not None else None
+        if self._credential is not None:
+            context.targets[0].tls.try_on(self._credential)
         self._context = context
         self._seed = noise.seed_of(context.seed, context.name, index)
         self._session = new_session(name, context)

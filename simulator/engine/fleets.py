@@ -79,6 +79,7 @@ class Fleets:
         for name, store in self._stores.items():
             fleet = self._loaded.scenario.fleets[name]
             self._fill(store, name, fleet)
+            self._refuse_rootless(store, name, fleet)
             self._revoke_from_start(store, name, fleet)
 
     def members(self) -> dict[str, list[tuple[str, Credential]]]:
@@ -111,6 +112,16 @@ class Fleets:
         active = [device for device in store.names() if device in members]
         store.revoke_many(drawn(active, round(len(members) * share), seed))
         return self.crls()
+
+    def _refuse_rootless(self, store: FleetStore, name: str, fleet: Fleet) -> None:
+        """Raise FleetError where a broker that the run starts would have nothing to trust the devices by."""
+        external = self._loaded.scenario.broker.kind is BrokerKind.EXTERNAL
+        if fleet.certificates is CertificateKind.ISSUED and not external and not store.trust_anchors:
+            raise FleetError(
+                f"{store.path} was imported without the root that vouches for {name}, and a broker that the run"
+                " starts would refuse all of it: import it again with the root beside it, as ca.pem, or use"
+                " --broker host:port for a broker that trusts it"
+            )
 
     def _revoke_from_start(self, store: FleetStore, name: str, fleet: Fleet) -> None:
         wanted = revoked_from_start(fleet)

@@ -169,7 +169,16 @@ def explained(path: Path | None) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if primary_code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            raise FleetError(
+                f"another process holds the fleet file {path}: try again when that has ended"
+            ) from error
         raise FleetError(f"cannot use the fleet file {path or 'in memory'}: {error}") from error
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's result code, without what it adds for some; 0 for an error that is Python's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -215,11 +224,14 @@ def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
 
 def _recognise(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of a fleet file; raise ``FleetError`` for anything else, and for a newer one."""
-    try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError:
-        application, version = None, 0
+    application, version = None, 0
+    with explained(path):
+        try:
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            if primary_code(error) != sqlite3.SQLITE_NOTADB:
+                raise
     if application != _APPLICATION_ID:
         raise FleetError(f"{path} is not a fleet file: `simulator fleet import` reads folders of PEM files")
     if version > VERSION:

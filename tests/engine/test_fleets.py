@@ -30,12 +30,13 @@ connect = { fleet = "b", rate = "50/s" }
 """
 
 
-def imported(path: Path, devices: int) -> Authority:
+def imported(path: Path, devices: int, *, rooted: bool = True) -> Authority:
     """Make a fleet of credentials from elsewhere, without an authority."""
     authority = Authority.create("Elsewhere")
     with FleetStore.create(path) as store:
         store.add_many([(f"d{number}", authority.issue_device(f"d{number}")) for number in range(devices)])
-        store.add_trust_anchor(authority.root)
+        if rooted:
+            store.add_trust_anchor(authority.root)
     return authority
 
 
@@ -95,6 +96,25 @@ def test_an_imported_store_with_too_few_devices_is_told_in_numbers(tmp_path: Pat
     assert "core2.fleet holds 4 active devices" in sentence
     assert "core2 wants 10" in sentence
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("broker", ["embedded", "mosquitto"])
+def test_a_store_without_its_root_is_refused_before_a_broker_refuses_it(tmp_path: Path, broker: str) -> None:
+    loaded = small(tmp_path, 'fleet.core2.store="core2.fleet"', broker=broker)
+    imported(loaded.resolve("core2.fleet"), 10, rooted=False)
+    with (
+        Fleets(loaded, Witness()) as fleets,
+        pytest.raises(FleetError, match="without the root that vouches"),
+    ):
+        fleets.issue()
+
+
+def test_a_broker_from_elsewhere_may_know_the_root_that_is_not_here(tmp_path: Path) -> None:
+    loaded = small(tmp_path, 'fleet.core2.store="core2.fleet"', broker="127.0.0.1:8883")
+    imported(loaded.resolve("core2.fleet"), 10, rooted=False)
+    with Fleets(loaded, Witness()) as fleets:
+        fleets.issue()
+        assert len(fleets.members()["core2"]) == 10
 
 
 def test_two_fleets_cannot_be_the_same_devices(tmp_path: Path) -> None:

@@ -125,10 +125,22 @@ def test_a_writer_waits_for_another_and_then_says_so(path: Path, monkeypatch: py
         closing(fleet_file.create_file(path)) as first,
         closing(fleet_file.open_file(path)) as second,
         fleet_file.transaction(first, path),
-        pytest.raises(FleetError, match=r"core2\.fleet: database is locked"),
+        pytest.raises(FleetError, match=r"another process holds the fleet file .*core2\.fleet"),
         fleet_file.transaction(second, path),
     ):
         pytest.fail("two transactions at once")
+
+
+def test_a_file_that_another_process_keeps_to_itself_is_a_fleet_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_file, "_BUSY_SECONDS", 0.01)
+    fleet_file.create_file(path).close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(FleetError, match="another process holds the fleet file"):
+            fleet_file.open_file(path)
 
 
 def test_a_fleet_whose_layout_fails_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
