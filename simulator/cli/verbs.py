@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 import simulator
-from simulator.errors import ScenarioError, SimulatorError
+from simulator.errors import ScenarioError, SimulatorError, UsageError
 
 __all__ = ["command_line", "execute"]
 
@@ -63,14 +63,20 @@ def command_line(*verbs: str) -> typer.Typer:
 
 
 def execute() -> int:
-    """Run the command line and return its exit code; an error of ours becomes a sentence on stderr."""
+    """Run the command line and return its exit code; what is wrong becomes a sentence on stderr."""
     app = command_line(*(verb for verb in sys.argv[1:2] if verb in _VERBS))
     try:
-        app()
+        return app(standalone_mode=False) or 0
+    except typer.TyperException as error:
+        from simulator.cli.usage import usage_error  # noqa: PLC0415 - brings in the model, for a mistake alone
+
+        wrong = usage_error(error)
+        if wrong is not None:
+            complain(wrong)
+        return UsageError.exit_code
     except SimulatorError as error:
         complain(error)
         return error.exit_code
-    return 0
 
 
 def complain(error: SimulatorError) -> None:

@@ -118,9 +118,9 @@ class Fleets:
         external = self._loaded.scenario.broker.kind is BrokerKind.EXTERNAL
         if fleet.certificates is CertificateKind.ISSUED and not external and not store.trust_anchors:
             raise FleetError(
-                f"{store.path} was imported without the root that vouches for {name}, and a broker that the run"
-                " starts would refuse all of it: import it again with the root beside it, as ca.pem, or use"
-                " --broker host:port for a broker that trusts it"
+                f"{store.path} was imported without the root that vouches for {name}, and a broker that the"
+                " run starts would refuse all of it: import it again with the root beside it, as ca.pem, or"
+                " use --broker host:port for a broker that trusts it"
             )
 
     def _revoke_from_start(self, store: FleetStore, name: str, fleet: Fleet) -> None:

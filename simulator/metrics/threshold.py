@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from simulator.clock import MICROSECOND
 from simulator.metrics.sample import Kind, Phase
 from simulator.scenario.units import parse_duration
-from simulator.scenario.wording import alternatives, did_you_mean, quote
+from simulator.scenario.wording import alternatives, did_you_mean, nearest, quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -131,9 +131,17 @@ def _parse_measure(text: str, fleets: Collection[str]) -> Measure:
         case ["lag", word]:
             return Measure(Figure.LAG, fleet, stat=_stat_word(word))
     if not words or words[0] not in _PHASES:
-        hint = did_you_mean(words[0], [*_HEADS, *fleets]) if words else ""
-        raise ValueError(f"expected {_EXPECTED}, not {quote(text)}{hint}")
+        raise ValueError(f"expected {_EXPECTED}, not {quote(text)}{_whole_hint(text, words, fleets)}")
     return _parse_phase(text, fleet, Phase(words[0]), words[1:])
+
+
+def _whole_hint(text: str, words: list[str], fleets: Collection[str]) -> str:
+    """Return what ``text`` was probably meant to be, where its first word but the fleet's is misspelled."""
+    meant = nearest(words[0], [*_HEADS, *fleets]) if words else None
+    if meant is None:
+        return ""
+    end = ".".join(words)
+    return f"; did you mean {quote(text.removesuffix(end) + '.'.join([str(meant), *words[1:]]))}?"
 
 
 _PHASES = tuple(str(phase) for phase in Phase)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from simulator.clock import SECOND
+from simulator.clock import MILLISECOND, SECOND
 from simulator.scenario.kinds import Endpoint, MqttVersion, TlsVersion
 from simulator.scenario.template import check_placeholders
 from simulator.scenario.units import (
@@ -37,6 +37,7 @@ __all__ = [
     "Interval",
     "KeepAlive",
     "Mqtt",
+    "Period",
     "Port",
     "Qos",
     "Rate",
@@ -80,6 +81,13 @@ def known_fleets() -> tuple[str, ...]:
 def _positive_duration(value: int) -> int:
     if value <= 0:
         raise ValueError(f"expected a duration above zero, not {quote(format_duration(value))}")
+    return value
+
+
+def _as_timers_have_it(value: int) -> int:
+    """Refuse what no timer keeps up with: at every message, the generator would be late for the next one."""
+    if value < MILLISECOND:
+        raise ValueError(f'expected a duration of "1ms" or more, not {quote(format_duration(value))}')
     return value
 
 
@@ -200,6 +208,7 @@ Duration = Annotated[
     int, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json"), _DURATION_SCHEMA
 ]
 Interval = Annotated[Duration, AfterValidator(_positive_duration)]
+Period = Annotated[Duration, AfterValidator(_as_timers_have_it)]
 KeepAlive = Annotated[Duration, _seconds_up_to(65_535)]
 SessionExpiry = Annotated[Duration, _seconds_up_to(0xFFFF_FFFF)]
 

@@ -13,6 +13,7 @@ from simulator.scenario.fields import (
     Interval,
     KeepAlive,
     Mqtt,
+    Period,
     Qos,
     SessionExpiry,
     Share,
@@ -99,8 +100,8 @@ class Telemetry(Table):
     topic: TopicTemplate = Field(examples=["fleet/{device}/telemetry"])
     """Topic of the messages; ``{device}`` and ``{fleet}`` are filled in."""
 
-    every: Interval = Field(examples=["1s"])
-    """Time from one due message to the next."""
+    every: Period = Field(examples=["1s"])
+    """Time from one due message of a device to its next, 1ms or more."""
 
     jitter: Share = 0.0
     """How far a message may be due earlier or later, evenly spread, as a share of ``every``."""

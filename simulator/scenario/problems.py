@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from simulator.scenario.positions import KeyPath
 
-__all__ = ["Problem", "problems"]
+__all__ = ["Problem", "not_a_word", "phrase", "problems"]
 
 _OF_MAPPING_KEY = "[key]"
 """What pydantic appends to the location of a key that is wrong itself."""
@@ -57,7 +57,7 @@ def _problem(error: ErrorDetails) -> Problem:
     if error["type"] == "tuple_type" and isinstance(error["input"], dict):
         header = written(path)
         return Problem(path, f"expected [[{header}]], which may be given again, not [{header}]")
-    return Problem(path, _phrase(error))
+    return Problem(path, phrase(error))
 
 
 def _key_meant(error: ErrorDetails) -> KeyPath | None:
@@ -85,28 +85,27 @@ def _unknown(path: KeyPath) -> str:
     return f"unknown key{did_you_mean(path[-1], keys) or f'; expected {alternatives(sorted(keys))}'}"
 
 
-def _phrase(error: ErrorDetails) -> str:
+def phrase(error: ErrorDetails) -> str:
+    """Return what was expected instead of a value, and what was probably meant."""
     value = error["input"]
     context = error.get("ctx", {})
     match error["type"]:
         case "mistake":
-            phrase = str(context["phrase"])
+            said = str(context["phrase"])
         case "value_error":
-            phrase = str(context["error"])
+            said = str(context["error"])
         case "enum" | "literal_error":
-            phrase = _not_a_word(value, context["expected"])
+            said = not_a_word(value, context["expected"])
         case "greater_than_equal":
-            phrase = f"expected {context['ge']} or more, not {quote(value)}"
+            said = f"expected {context['ge']} or more, not {quote(value)}"
         case "less_than_equal":
-            phrase = f"expected {context['le']} or less, not {quote(value)}"
+            said = f"expected {context['le']} or less, not {quote(value)}"
         case "string_too_short":
-            phrase = 'expected text, not ""'
+            said = 'expected text, not ""'
         case kind:
             expected, meant = _type_expected(kind, value)
-            phrase = f"expected {expected}, not {quote(value)}" + (
-                f"; did you mean {meant}?" if meant else ""
-            )
-    return phrase
+            said = f"expected {expected}, not {quote(value)}" + (f"; did you mean {meant}?" if meant else "")
+    return said
 
 
 def _type_expected(kind: str, value: object) -> tuple[str, str | None]:
@@ -117,7 +116,7 @@ def _type_expected(kind: str, value: object) -> tuple[str, str | None]:
         case "bool_type":
             word = str(value).lower()
             return "true or false", "true" if word in _TRUE else "false" if word in _FALSE else None
-        case "int_type" | "int_from_float":
+        case "int_type" | "int_from_float" | "int_parsing":
             return "a whole number", _whole_number(value)
         case "tuple_type":
             return "a list", f"[{quote(value)}]" if isinstance(value, str) else None
@@ -129,7 +128,7 @@ def _whole_number(value: object) -> str | None:
     return digits[1] if digits else None
 
 
-def _not_a_word(value: object, listing: str) -> str:
+def not_a_word(value: object, listing: str) -> str:
     """Say which words a closed list has; ``listing`` is pydantic's ``'a', 'b' or 'c'`` or ``0, 1 or 2``."""
     quoted = re.findall(r"'([^']*)'", listing)
     words: Sequence[object] = quoted or [int(number) for number in re.findall(r"[0-9]+", listing)]

@@ -8,15 +8,14 @@ where it is plain, what was meant.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from simulator.scenario.wording import quote
+from simulator.scenario.wording import alternatives, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "format_duration",
@@ -71,7 +70,7 @@ def parse_duration(value: object) -> int:
         return 0
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
-        raise _unexpected(_EXPECTED_DURATION, value, _likely_duration(value), parse_duration)
+        raise _unexpected(_EXPECTED_DURATION, value, _likely_durations(value), parse_duration)
     parts = zip(match.groups(), _NANOSECONDS.values(), strict=True)
     return int(sum(Fraction(number) * factor for number, factor in parts if number))
 
@@ -90,7 +89,7 @@ def parse_rate(value: object) -> float:
     """Return the events per second of ``"100/s"``, ``"6000/m"`` or ``"1/h"``."""
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise _unexpected(_EXPECTED_RATE, value, _likely_rate(value), parse_rate)
+        raise _unexpected(_EXPECTED_RATE, value, [_likely_rate(value)], parse_rate)
     return float(Fraction(match[1]) / _SECONDS[match[2]])
 
 
@@ -110,7 +109,7 @@ def parse_share(value: object) -> float:
     elif isinstance(value, str) and (match := _PERCENTAGE.fullmatch(value)):
         share = float(Fraction(match[1]) / 100)
     if not 0 <= share <= 1:
-        raise _unexpected(_EXPECTED_SHARE, value, _likely_share(value), parse_share)
+        raise _unexpected(_EXPECTED_SHARE, value, [_likely_share(value)], parse_share)
     return share
 
 
@@ -120,7 +119,7 @@ def parse_size(value: object) -> int:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise _unexpected(_EXPECTED_SIZE, value, _likely_size(value), parse_size)
+        raise _unexpected(_EXPECTED_SIZE, value, [_likely_size(value)], parse_size)
     return int(match[1]) * _BYTES[match[2]]
 
 
@@ -130,15 +129,20 @@ def _plain(number: float) -> str:
 
 
 def _unexpected(
-    expected: str, value: object, meant: str | None, parse: Callable[[object], int | float]
+    expected: str, value: object, meant: Sequence[str | None], parse: Callable[[object], int | float]
 ) -> ValueError:
-    """Return the error to raise; ``meant`` is offered only if it is new and ``parse`` can read it."""
-    phrase = f"expected {expected}, not {quote(value)}"
-    if meant not in (None, value):
-        with suppress(ValueError):
-            parse(meant)
-            phrase += f'; did you mean "{meant}"?'
-    return ValueError(phrase)
+    """Return the error to raise; what was meant is offered only if it is new and ``parse`` can read it."""
+    offers = [each for each in meant if each not in (None, value) and _reads(parse, each)]
+    hint = f"; did you mean {alternatives(offers)}?" if offers else ""
+    return ValueError(f"expected {expected}, not {quote(value)}{hint}")
+
+
+def _reads(parse: Callable[[object], int | float], text: str | None) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _words(value: object) -> str | None:
@@ -148,16 +152,16 @@ def _words(value: object) -> str | None:
     return re.sub(r"\s+", "", str(value)).lower().replace(",", ".")
 
 
-def _likely_duration(value: object) -> str | None:
+def _likely_durations(value: object) -> list[str | None]:
     text = _words(value)
     if text is None:
-        return None
+        return []
     if re.fullmatch(_NUMBER, text):
-        return f"{text}s"
+        return [f"{text}s", f"{text}ms"]
     parts = re.findall(rf"({_NUMBER})([a-zµ]+)", text)
     if "".join(map("".join, parts)) != text:
-        return None
-    return "".join(f"{number}{_UNIT_MEANT.get(unit, '?')}" for number, unit in parts)
+        return []
+    return ["".join(f"{number}{_UNIT_MEANT.get(unit, '?')}" for number, unit in parts)]
 
 
 def _likely_rate(value: object) -> str | None:

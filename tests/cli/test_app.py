@@ -4,10 +4,12 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from simulator import __version__
 from simulator.cli.app import main
+from simulator.cli.usage import usage_error
 from simulator.cli.verbs import command_line, execute
 from simulator.errors import BrokerUnreachableError
 from tests.support.command import Running, simulator
@@ -50,25 +52,56 @@ def test_the_version(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], "No such command 'nonsense'"),
-        (["run"], "Missing argument 'SCENARIO'"),
-        (["run", "quickstart", "--nonsense"], "No such option: --nonsense"),
-        (["run", "quickstart", "--seed", "many"], "Invalid value for '--seed'"),
-        (["run", "quickstart", "soak"], "Got unexpected extra argument"),
-        (["report"], "Missing argument 'RUN'"),
+        (["nonsense"], "there is no command nonsense; see `simulator --help`"),
+        (["runn"], 'there is no command runn; did you mean "run"? See `simulator --help`'),
+        (["run"], "SCENARIO is missing; see `simulator run --help`"),
+        (["run", "quickstart", "--xyz"], "there is no option --xyz; see `simulator run --help`"),
+        (
+            ["run", "quickstart", "--see"],
+            'there is no option --see; did you mean "--seed" or "--set"? See `simulator run --help`',
+        ),
+        (["run", "quickstart", "--seed"], "--seed needs a value; see `simulator --help`"),
+        (
+            ["run", "quickstart", "--seed", "many"],
+            '--seed: expected a whole number, not "many"; see `simulator run --help`',
+        ),
+        (["run", "quickstart", "soak"], "soak is too much; see `simulator run --help`"),
+        (["report"], "RUN is missing; see `simulator report --help`"),
+        (["fleet", "create", "x"], "the option --devices is missing; see `simulator fleet create --help`"),
+        (
+            ["fleet", "create", "x", "--devices", "0"],
+            '--devices: expected 1 or more, not "0"; see `simulator fleet create --help`',
+        ),
+        (
+            ["fleet", "list", "x", "--status", "activ"],
+            '--status: expected "active", "superseded" or "revoked", not "activ"; did you mean "active"?'
+            " See `simulator fleet list --help`",
+        ),
     ],
 )
-def test_wrong_usage_ends_with_2(arguments: list[str], said: str) -> None:
-    result = CliRunner(env={"COLUMNS": "100"}).invoke(command_line(), arguments)
-    assert result.exit_code == 2
-    assert said in result.stderr
-    assert "Traceback" not in result.stderr
+def test_wrong_usage_is_one_sentence_and_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["simulator", *arguments])
+    assert execute() == 2
+    assert capsys.readouterr() == ("", f"error: {said}\n")
 
 
-def test_without_a_verb_it_shows_its_help_and_ends_with_2() -> None:
-    result = CliRunner().invoke(command_line(), [])
-    assert result.exit_code == 2
-    assert "Commands" in result.output
+def test_what_typer_says_else_stands_as_it_is() -> None:
+    assert str(usage_error(typer.BadParameter("Nobody expected this."))) == (
+        "invalid value: Nobody expected this; see `simulator --help`"
+    )
+
+
+@pytest.mark.parametrize("group", [[], ["fleet"], ["broker"]])
+def test_without_a_verb_it_shows_its_help_and_ends_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: list[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["simulator", *group])
+    assert execute() == 2
+    shown = capsys.readouterr()
+    assert "Commands" in shown.out
+    assert shown.err == ""
 
 
 def test_an_error_of_ours_is_a_line_for_each_mistake(

@@ -144,7 +144,7 @@ def test_a_run_without_data_meets_nothing(measure: str, limit: str) -> None:
 @pytest.mark.parametrize(
     ("measure", "limit", "phrase"),
     [
-        ("tls_handshak.p99", "< 1s", 'not "tls_handshak.p99"; did you mean "tls_handshake"?'),
+        ("tls_handshak.p99", "< 1s", 'not "tls_handshak.p99"; did you mean "tls_handshake.p99"?'),
         ("failure", "< 1%", 'not "failure"; did you mean "failures"?'),
         ("", "< 1", 'expected a measure such as "tls_handshake.p99", "failures" or "connected", not ""'),
         ("core2", "< 1", 'not "core2"'),
@@ -155,10 +155,11 @@ def test_a_run_without_data_meets_nothing(measure: str, limit: str) -> None:
         ("publish.lag.p99", "< 1s", 'there is no fleet "publish"'),
         ("publish", "< 1s", 'expected "publish.p99" or another statistic of it, not "publish"'),
         ("publish.p99.9.9", "< 1s", 'or another statistic of it, not "publish.p99.9.9"'),
+        ("core2.publis.response.p99", "< 1s", 'did you mean "core2.publish.response.p99"?'),
         ("session.p99", "< 1s", 'expected "session.failures", not "session.p99"'),
         ("failures.p99", "< 1s", "expected a measure"),
         ("publish.p99", "1s", 'expected a limit such as "< 800ms", not "1s"'),
-        ("publish.p99", "< 5", 'did you mean "5s"?'),
+        ("publish.p99", "< 5", 'did you mean "5s" or "5ms"?'),
         ("publish.p99", "< 5%", "expected a duration"),
         ("publish.p99", "=< 5s", 'expected a limit such as "< 800ms"'),
         ("failures", 0, 'expected a limit such as "< 0.1%", not 0'),
