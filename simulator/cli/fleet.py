@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-_HEADER = ("DEVICE", "GENERATION", "STATUS", "NOT AFTER", "FINGERPRINT", "REVOKED")
-_ROW = "{:<24} {:>10}  {:<10}  {:<20}  {:<64}  {}"
+_HEADER = ("DEVICE", "GEN", "STATUS", "NOT AFTER", "FINGERPRINT", "REVOKED")
+_ROW = "{:<20} {:>3}  {:<10}  {:<20}  {:<64}  {}"
+_ROW_OF_TERMINAL = "{:<20} {:>3}  {:<10}  {:<20}  {:<15.15}  {}"
 
 app = typer.Typer(help="Make and manage the certificates of a fleet.", no_args_is_help=True)
 
@@ -110,12 +111,17 @@ def list_devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Print the first so many.")] = None,
 ) -> None:
-    """List the certificates of a fleet, never the keys."""
+    """List the certificates of a fleet, never the keys.
+
+    A terminal gets as much of each line as it has room for, a file or a pipe the whole of it.
+    """
+    console = Console()
+    width = console.width if console.is_terminal else None
     with FleetStore.open(path) as store:
         if not as_json:
-            typer.echo(_ROW.format(*_HEADER))
+            typer.echo(_row(_HEADER, width))
         for record in store.devices(status, limit):
-            typer.echo(_json(record) if as_json else _row(record))
+            typer.echo(_json(record) if as_json else _row(_cells(record), width))
 
 
 @app.command()
@@ -180,15 +186,21 @@ def _counts(numbers: Mapping[Status, int] | Mapping[Reason, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in numbers.items())
 
 
-def _row(record: DeviceRecord) -> str:
-    return _ROW.format(
+def _cells(record: DeviceRecord) -> tuple[object, ...]:
+    return (
         record.device,
         record.generation,
         record.status,
         moment(record.not_after),
         record.fingerprint,
         revoked_when(record),
-    ).rstrip()
+    )
+
+
+def _row(cells: tuple[object, ...], width: int | None) -> str:
+    """Return a line of the list, cut to a width where there is one."""
+    line = (_ROW if width is None else _ROW_OF_TERMINAL).format(*cells).rstrip()
+    return line if width is None or len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _json(record: DeviceRecord) -> str:

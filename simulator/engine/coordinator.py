@@ -204,6 +204,7 @@ class Coordinator:
         return Run(
             scenario=self._loaded.name,
             title=scenario.title,
+            changes=self._loaded.changes,
             seed=scenario.seed,
             started=wall(),
             broker=broker.description,

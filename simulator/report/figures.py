@@ -169,6 +169,8 @@ class Report:
     """The conclusion in a sentence."""
     exit_code: int
     title: str
+    changes: tuple[str, ...] = ()
+    """Options that changed the scenario after its title was written."""
     scenario: str
     seed: int
     started: datetime

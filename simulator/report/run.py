@@ -40,6 +40,8 @@ class Run:
     scenario: str
     """Name of the scenario, as in the folder's name."""
     title: str
+    changes: tuple[str, ...] = ()
+    """Options of the command line that changed the scenario, whose title does not know of them."""
     seed: int
     started: datetime
     """Time of day in UTC."""

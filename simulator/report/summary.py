@@ -44,6 +44,7 @@ def summarize(tally: Tally) -> Report:
     conclusion, reason = conclude(run, tally.totals, thresholds, generator)
     return Report(
         title=run.title,
+        changes=run.changes,
         scenario=run.scenario,
         seed=run.seed,
         started=run.started,

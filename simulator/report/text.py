@@ -81,7 +81,8 @@ def _title(report: Report) -> Text:
         f"{report.scenario}, seed {report.seed}, {when}, {report.seconds:.1f} s",
         f"{devices or 'no devices'}, against {report.broker}",
     )
-    return Text.assemble((plain(report.title), "bold"), *((f"\n{line}", _QUIET) for line in about))
+    changed = f"\nchanged: {plain(' '.join(report.changes))}" if report.changes else ""
+    return Text.assemble((plain(report.title), "bold"), changed, *((f"\n{line}", _QUIET) for line in about))
 
 
 def _conclusion(report: Report) -> Text:

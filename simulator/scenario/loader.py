@@ -49,6 +49,8 @@ class LoadedScenario:
     scenario: Scenario
     text: str
     path: Path
+    changes: tuple[str, ...] = ()
+    """The options that made the overrides, as they were given, but for passwords."""
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ def load(
         wrong += _sentences(problems(error), path, Positions(source), changes)
     if wrong:
         raise ScenarioError(wrong)
-    return LoadedScenario(scenario, text, path)
+    return LoadedScenario(scenario, text, path, tuple(each.given for each in changes))
 
 
 def _find(path_or_name: str | Path) -> Path:

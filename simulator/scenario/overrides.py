@@ -39,7 +39,7 @@ def parse_override(text: str) -> Override:
     """Read ``KEY.PATH=VALUE``; the value is TOML, or text where it is not."""
     match = _ASSIGNMENT.fullmatch(text)
     path = _key_path(match[1].strip()) if match else ()
-    secret = match is not None and path[-1:] == ("password",)
+    secret = match is not None and "password" in text
     given = f"--set {match[1].strip()}=…" if match and secret else f"--set {text}"
     if match is None or not path:
         raise ValueError(f"{given}: expected a key and a value, such as fleet.core2.devices=2000")

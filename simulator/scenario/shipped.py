@@ -1,4 +1,4 @@
-"""The scenarios that travel with the package: beside this module once installed, else in the source tree."""
+"""The scenarios that travel with the package: in a folder of it once installed, else in the source tree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 __all__ = ["Shipped", "shipped"]
 
-_INSTALLED = Path(__file__).with_name("shipped")
+_INSTALLED = Path(__file__).parents[1] / "scenarios"
 _SOURCE = Path(__file__).parents[2] / "scenarios"
 
 

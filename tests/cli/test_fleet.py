@@ -126,6 +126,22 @@ def test_list_shows_a_line_for_each_certificate_and_no_key(path: Path) -> None:
     assert len(fleet("list", path, "--limit", 1)) == 1 + 1
 
 
+def test_a_list_is_as_wide_as_the_terminal(path: Path) -> None:
+    with FleetStore.create(path, Authority.create("Acme")) as store:
+        store.issue(2)
+        store.revoke("device-00002")
+        records = list(store.devices())
+    ours, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "80", "NO_COLOR": "1"}
+    subprocess.run([*COMMAND, "list", path], stdout=terminal, env=environment, check=True)
+    os.close(terminal)
+    header, first, second = os.read(ours, 4096).decode().splitlines()
+    os.close(ours)
+    assert max(map(len, (header, first, second))) <= 80
+    assert first.split()[-1] == records[0].fingerprint[:15]
+    assert second.endswith("…")
+
+
 def test_list_as_json_lines(path: Path) -> None:
     fleet("create", path, "--devices", 2)
     rows = [json.loads(line) for line in fleet("list", path, "--json")]

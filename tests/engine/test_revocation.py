@@ -184,6 +184,7 @@ def test_a_fleet_without_authority_has_no_list_that_could_revoke_it(tmp_path: Pa
     authority = Authority.create("Elsewhere")
     with FleetStore.create(tmp_path / "core2.fleet") as store:
         store.add_many((name, authority.issue_device(name)) for name in map("d{}".format, range(40)))
+        store.add_trust_anchor(authority.root)
     with (
         pytest.raises(FleetError, match="holds no authority, so no list can revoke any of core2"),
         Coordinator(small(tmp_path, STORE, text=SCENARIO), tmp_path / "run", Witness()),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -67,6 +68,14 @@ def test_it_says_what_ran_against_what(report: Report) -> None:
     text = " ".join(text_of(report).split())
     assert "two-fleets, seed 7, 2026-01-02 03:04:05 UTC, 5.0 s" in text
     assert "20 core2, 5 gateway, against mosquitto 2.0.11, 127.0.0.1:8883" in text
+
+
+def test_it_says_what_was_changed_after_the_title_was_written(report: Report, tmp_path: Path) -> None:
+    assert "changed" not in text_of(report)
+    changes = ("--broker embedded", "--set fleet.core2.devices=20")
+    other = play(tmp_path, run=replace(RUN, changes=changes)).close(RunStatus.COMPLETE)
+    assert "changed: --broker embedded --set fleet.core2.devices=20" in text_of(other)
+    assert json.loads(other.to_json())["changes"] == list(changes)
 
 
 def test_response_and_service_stand_below_each_other_in_milliseconds(report: Report) -> None:

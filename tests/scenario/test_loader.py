@@ -68,6 +68,11 @@ WRONG = [
     ("seed  = 1", "limits = 5", "2: limits: expected a table, not 5"),
     ("seed  = 1", "limits.lag = '0s'", '2: limits.lag: expected a duration above zero, not "0s"'),
     (
+        'every = "1s"',
+        'every = "1ns"',
+        '11: fleet.core2.telemetry.every: expected a duration of "1ms" or more, not "1ns"',
+    ),
+    (
         "seed  = 1",
         "colour = 1",
         "2: colour: unknown key; "
@@ -662,6 +667,21 @@ def test_a_path_in_a_file_starts_from_its_folder(tmp_path: Path) -> None:
     file.write_text(text.replace("devices = 500", 'devices = 500\nstore = "mine.fleet"'), encoding="utf-8")
     loaded = load(file)
     assert loaded.resolve(loaded.scenario.fleets["core2"].store or "") == tmp_path / "mine.fleet"
+
+
+def test_the_changes_are_kept_as_they_were_given_but_for_passwords(tmp_path: Path) -> None:
+    assert load(write(tmp_path, GOOD)).changes == ()
+    options = ["fleet.core2.devices=7", "fleet.core2.username=u", "fleet.core2.password=hunter2"]
+    inside = 'fleet.core2.will={ topic = "password", payload = "hunter2" }'
+    loaded = load(write(tmp_path, GOOD), overrides=[*options, inside], seed=3, broker="embedded")
+    assert loaded.changes == (
+        "--broker embedded",
+        "--seed 3",
+        "--set fleet.core2.devices=7",
+        "--set fleet.core2.username=u",
+        "--set fleet.core2.password=…",
+        "--set fleet.core2.will=…",
+    )
 
 
 def test_a_password_on_the_command_line_is_not_said_again() -> None:
