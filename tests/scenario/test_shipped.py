@@ -38,9 +38,9 @@ def test_the_first_run_needs_nothing_to_be_installed() -> None:
 
 def test_an_installed_package_finds_the_copies_beside_it(tmp_path: Path) -> None:
     package = tmp_path / "simulator"
-    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
-    (package / "scenario" / "shipped").mkdir()
-    (package / "scenario" / "shipped" / "mine.toml").write_text('title = "Mine"\n', encoding="utf-8")
+    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "scenarios").mkdir()
+    (package / "scenarios" / "mine.toml").write_text('title = "Mine"\n', encoding="utf-8")
     program = "from simulator.scenario.shipped import shipped; print(*shipped()[0][:2])"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
