@@ -192,12 +192,12 @@ def _endpoint(value: object) -> Endpoint:
     return Endpoint(match[1] or match[2], port)
 
 
-_DURATION_SCHEMA = WithJsonSchema({"type": "string", "examples": ["15s", "250ms", "1h30m"]})
-_RATE_SCHEMA = WithJsonSchema({"type": "string", "examples": ["100/s", "6000/m"]})
-_SHARE_SCHEMA = WithJsonSchema(
-    {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "examples": ["50%"]}]}
+_DURATION_SCHEMA = WithJsonSchema(
+    {"type": "string", "format": "duration", "examples": ["15s", "250ms", "1h30m"]}
 )
-_SIZE_SCHEMA = WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "examples": ["4KiB"]}]})
+_RATE_SCHEMA = WithJsonSchema({"type": "string", "format": "rate", "examples": ["100/s", "6000/m"]})
+_SHARE_SCHEMA = WithJsonSchema({"type": ["number", "string"], "format": "share", "examples": [0.5, "50%"]})
+_SIZE_SCHEMA = WithJsonSchema({"type": ["integer", "string"], "format": "size", "examples": ["4KiB", 256]})
 
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -239,5 +239,7 @@ EndpointText = Annotated[
     Endpoint,
     PlainValidator(_endpoint),
     PlainSerializer(str, when_used="json"),
-    WithJsonSchema({"type": "string", "examples": ["broker.example:8883", "[::1]:8883"]}),
+    WithJsonSchema(
+        {"type": "string", "format": "endpoint", "examples": ["broker.example:8883", "[::1]:8883"]}
+    ),
 ]
