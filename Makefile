@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint truth bench clean
+.PHONY: demo test lint truth bench reference clean
 
 demo: .venv/.runs  ## Run the quickstart on the embedded broker
 	$(BIN)/simulator run scenarios/quickstart.toml
@@ -24,6 +24,10 @@ truth: .venv/.tests  ## Hold latencies against known delays, to the millisecond;
 
 bench: .venv/.tests  ## Measure speed and memory; the last line is one JSON object
 	$(BIN)/python benchmarks/bench.py
+
+reference: .venv/.runs  ## Make the tables of docs/scenarios.md again, after a change of what a scenario may say
+	{ sed '/^## Every key$$/q' docs/scenarios.md; echo; $(BIN)/simulator scenarios --reference; } > docs/.scenarios.md
+	mv docs/.scenarios.md docs/scenarios.md
 
 clean:
 	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""``simulator scenarios``: what ships with the package, a line each."""
+"""``simulator scenarios``: what ships with the package, a line each, and what a scenario may say."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from simulator.scenario.loader import load
+from simulator.scenario.reference import reference
 from simulator.scenario.shipped import shipped
 
 __all__ = ["scenarios"]
@@ -18,8 +19,14 @@ def scenarios(
     name: Annotated[
         str | None, typer.Argument(help="Print this one, to be copied.", show_default=False)
     ] = None,
+    keys: Annotated[
+        bool, typer.Option("--reference", help="Print every key that a scenario may have, as Markdown.")
+    ] = False,
 ) -> None:
     """List the scenarios that ship with the simulator, or print one."""
+    if keys:
+        typer.echo(reference(), nl=False)
+        return
     if name is not None:
         typer.echo(load(name).text, nl=False)
         return

@@ -83,7 +83,7 @@ class Scenario(Table):
     """One line that says what the scenario shows."""
 
     seed: Annotated[int, Field(strict=True, ge=0)] = 1
-    """Start of everything that is random: the same seed gives the same due times and readings."""
+    """Start of everything that is random: the same seed, the same due times and readings anywhere."""
 
     broker: Broker = Broker()
     """Where the fleets connect to; without it, an embedded broker."""

@@ -31,7 +31,7 @@ Schema = dict[str, Any]
 def reference() -> str:
     """Return the reference: a heading and a table for each table of a scenario."""
     document = Scenario.model_json_schema(mode="serialization")
-    return "\n".join(_sections("", document, document["$defs"]))
+    return "\n".join(_sections("", document, document["$defs"])).rstrip() + "\n"
 
 
 def _sections(path: str, table: Schema, definitions: Mapping[str, Schema]) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _bounds(field: Schema) -> str:
 
 
 def _example(field: Schema) -> str:
-    return f" such as {_code(field['examples'][0])}" if "examples" in field else ""
+    return f", such as {_code(field['examples'][0])}" if "examples" in field else ""
 
 
 def _default(field: Schema) -> str:
