@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from simulator.devices.device import Device
     from simulator.identity.credential import Credential
     from simulator.link.address import Address
+    from simulator.link.key_log import KeyLog
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.scenario.kinds import Endpoint
@@ -48,6 +49,7 @@ class ShardPlan:
     trust: tuple[bytes, ...]
     server_name: str | None
     part: Part = field(default_factory=Part)
+    key_log: KeyLog | None = None
 
 
 class Shard:
@@ -127,7 +129,8 @@ class Shard:
         settings = tls_settings(fleet, self._plan.trust)
         targets = []
         for address in addresses:
-            tls = TlsClient(settings, fleet.server_name or self._plan.server_name or address.host)
+            host = fleet.server_name or self._plan.server_name or address.host
+            tls = TlsClient(settings, host, self._plan.key_log)
             tls.check()
             targets.append(Target(address, tls))
         return tuple(targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +15,15 @@ from rich.console import Console
 
 from simulator.cli.app import INTERRUPTED
 from simulator.engine.coordinator import Coordinator
+from simulator.link.key_log import KeyLog
 from simulator.report.folder import REPORT_FILE
 from simulator.report.progress import ProgressView
 from simulator.report.text import render
 from simulator.scenario.loader import load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from simulator.report.figures import Report
 
 __all__ = ["run"]
@@ -35,6 +38,7 @@ def run(
             show_default=False,
         ),
     ],
+    *,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,15 +57,26 @@ def run(
             help="embedded, mosquitto, or host:port of one that runs already.", show_default="the scenario's"
         ),
     ] = None,
+    key_log: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="SSLKEYLOGFILE",
+            metavar="FILE",
+            help="Append the TLS secrets of the devices to FILE, which then decrypts their traffic.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a scenario and report latency and failures."""
     view = ProgressView()
-    coordinator = Coordinator(load(scenario, overrides=set_ or (), seed=seed, broker=broker), out, view)
-    try:
-        with closing(view), coordinator, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            report = runner.run(until_interrupted(coordinator))
-    except KeyboardInterrupt:
-        report = None
+    loaded = load(scenario, overrides=set_ or (), seed=seed, broker=broker)
+    with logging_keys(key_log) as keys:
+        coordinator = Coordinator(loaded, out, view, keys)
+        try:
+            with closing(view), coordinator, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                report = runner.run(until_interrupted(coordinator))
+        except KeyboardInterrupt:
+            report = None
     if report is None:
         saved = (coordinator.path / REPORT_FILE).exists()
         typer.echo(f"Interrupted. {_saved(coordinator) if saved else 'Nothing was run.'}", err=True)
@@ -72,6 +87,23 @@ def run(
     else:
         typer.echo(f"\n{_saved(coordinator)}")
     raise typer.Exit(report.exit_code)
+
+
+@contextmanager
+def logging_keys(path: Path | None) -> Iterator[KeyLog | None]:
+    """Open the key log that was asked for, and say on stderr what it is; None where none was."""
+    if path is None:
+        yield None
+        return
+    with KeyLog(path) as key_log:
+        typer.echo(
+            f"warning: the TLS secrets of this run are appended to {path}: whoever has that file can decrypt"
+            " the run's traffic",
+            err=True,
+        )
+        yield key_log
+    if key_log.trouble:
+        typer.echo(f"warning: {key_log.trouble}", err=True)
 
 
 def _saved(coordinator: Coordinator) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from simulator.brokers.broker import Broker
     from simulator.engine.watcher import Watcher
+    from simulator.link.key_log import KeyLog
     from simulator.report.figures import Report
     from simulator.scenario.loader import LoadedScenario
     from simulator.timetable import StageTimes
@@ -54,11 +55,14 @@ class Coordinator:
     ...     report = asyncio.run(coordinator.run())
 
     Entering it does what blocks, and can take minutes: it opens the fleets and issues what they lack. That is
-    outside the event loop, so that Ctrl-C ends it at once.
+    outside the event loop, so that Ctrl-C ends it at once. TLS secrets go to ``key_log`` where there is one.
     """
 
-    def __init__(self, loaded: LoadedScenario, out: Path | None, watcher: Watcher) -> None:
+    def __init__(
+        self, loaded: LoadedScenario, out: Path | None, watcher: Watcher, key_log: KeyLog | None = None
+    ) -> None:
         self._loaded = loaded
+        self._key_log = key_log
         self._watcher = watcher
         self._stages: tuple[StageTimes, ...] = ()
         self._stack = ExitStack()
@@ -115,7 +119,14 @@ class Coordinator:
 
     async def _run_against(self, broker: Broker) -> Report:
         members = self._fleets.members()
-        plan = ShardPlan(self._loaded.scenario, members, broker.endpoints, broker.trust, broker.server_name)
+        plan = ShardPlan(
+            self._loaded.scenario,
+            members,
+            broker.endpoints,
+            broker.trust,
+            broker.server_name,
+            key_log=self._key_log,
+        )
         with RunFolder.create(
             self.path, self._describe(broker), without_passwords(self._loaded.text)
         ) as folder:

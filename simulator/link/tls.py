@@ -21,6 +21,7 @@ from simulator.scenario.kinds import TlsVersion
 if TYPE_CHECKING:
     import socket
 
+    from simulator.link.key_log import KeyLog
     from simulator.link.openssl import LoadedCredential
 
 __all__ = ["TlsClient", "TlsSettings"]
@@ -60,11 +61,12 @@ class TlsSettings:
 
 
 class TlsClient:
-    """Makes the client side of TLS connections to one host."""
+    """Makes the client side of TLS connections to one host; secrets go to ``key_log`` where there is one."""
 
-    def __init__(self, settings: TlsSettings, host: str) -> None:
+    def __init__(self, settings: TlsSettings, host: str, key_log: KeyLog | None = None) -> None:
         self.settings = settings
         self.host = host
+        self._key_log = key_log
         self._server_name = None if is_address(host) else encoded(host)
         self._contexts: dict[tuple[bytes, ...], SSL.Context] = {}
 
@@ -117,6 +119,8 @@ class TlsClient:
         context.set_verify(SSL.VERIFY_PEER)
         if settings.verify_host_name:
             openssl.expect_host(context, self.host)
+        if self._key_log is not None:
+            context.set_keylog_callback(self._key_log.add)
         self._trust(context)
         for intermediate in chain:
             context.add_extra_chain_cert(x509.load_der_x509_certificate(intermediate))

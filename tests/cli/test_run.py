@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import termios
 from typing import TYPE_CHECKING
@@ -82,6 +83,18 @@ def test_no_key_leaves_the_fleet_file(folder: Path) -> None:
         assert key in (folder / "core2.fleet").read_bytes()  # the search would find one
 
 
+def test_a_key_log_is_kept_where_the_environment_asks_for_one(folder: Path) -> None:
+    asked = {"SSLKEYLOGFILE": "keys.log"}
+    ended = simulator("run", "small.toml", "--out", "results", folder=folder, variables=asked)
+    assert ended.code == 0, ended
+    first, *others = ended.err.splitlines()
+    assert first.startswith("warning: the TLS secrets of this run are appended to keys.log: ")
+    assert not any("secrets" in line for line in others)
+    lines = (folder / "keys.log").read_text().splitlines()
+    assert len({line.split()[1] for line in lines}) == 15  # ten devices, and half of them a second time
+    assert stat.S_IMODE((folder / "keys.log").stat().st_mode) == 0o600
+
+
 def test_a_broken_threshold_ends_with_1(folder: Path) -> None:
     broken = ("--set", 'thresholds."tls_handshake.p99"="< 1us"')
     ended = simulator("run", "small.toml", "--out", "results", *broken, folder=folder)
@@ -110,6 +123,7 @@ def test_nothing_listens(folder: Path) -> None:
         (["small.toml", "--set", "fleet.core2.devices=100_000_000"], "open files"),
         (["small.toml", "--broker", "mosquito"], "--broker mosquito"),
         (["small.toml", "--seed", "-1"], "--seed -1"),
+        (["small.toml", "--key-log", "none/keys.log"], "cannot write the TLS key log none/keys.log"),
         (["small.toml", "--broker", "127.0.0.1:1", "--set", 'broker.trust=["none.pem"]'], "none.pem"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -12,7 +12,7 @@ import psutil
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -65,14 +65,26 @@ class Ended:
 class Running:
     """A command that runs; leaving the block kills it if it has not ended by then.
 
-    What it says must fit into a pipe (64 KiB): it is read when the test asks for it.
+    What it says must fit into a pipe (64 KiB): it is read when the test asks for it. ``variables`` are added
+    to its environment.
     """
 
-    def __init__(self, arguments: Sequence[str], folder: Path, python: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        python: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         command = [COMMAND[0], *python, *COMMAND[1:], *arguments]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=pipe, stderr=pipe, text=True
+            command,
+            cwd=folder,
+            env={**environment(), **(variables or {})},
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -131,13 +143,13 @@ class Stream:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without what would change the look of the output."""
-    return {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "xterm"}
+    """Return the environment without what would change the output."""
+    return {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "xterm", "SSLKEYLOGFILE": ""}
 
 
-def simulator(*arguments: str, folder: Path) -> Ended:
-    """Run the command to its end in ``folder``."""
-    with Running(arguments, folder) as running:
+def simulator(*arguments: str, folder: Path, variables: Mapping[str, str] | None = None) -> Ended:
+    """Run the command to its end in ``folder``, with ``variables`` added to its environment."""
+    with Running(arguments, folder, variables=variables) as running:
         return running.end()
 
 
