@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from simulator.link.address import Address
     from simulator.link.openssl import LoadedCredential
+    from simulator.link.resumption import Resumption
     from simulator.link.tls import TlsClient
 
 __all__ = ["Link", "Receiver"]
@@ -50,6 +51,7 @@ class Link:
         "_loop",
         "_lost",
         "_receiver",
+        "_resumption",
         "_sock",
         "_ssl",
         "_tls",
@@ -69,15 +71,24 @@ class Link:
         """What OpenSSL reads from and writes to, from the end of the handshake on."""
         self._unsent: bytearray | None = None
         self._lost: LinkError | None = None
+        self._resumption: Resumption | None = None
         self.phase = Phase.TCP_CONNECT
         self.tcp_started = self.tcp_finished = self.tls_finished = 0
 
-    def start(self, address: Address, tls: TlsClient, credential: LoadedCredential | None) -> None:
+    def start(
+        self,
+        address: Address,
+        tls: TlsClient,
+        credential: LoadedCredential | None,
+        resumption: Resumption | None = None,
+    ) -> None:
         """Connect and shake hands, then call ``link_opened``; ``link_lost`` where that fails.
 
+        With ``resumption`` the session that it holds is offered, and the one of this connection kept in it.
         ``tcp_started``, ``tcp_finished`` and ``tls_finished`` say when each step began and ended, in
         nanoseconds of the monotonic clock. There is no time limit here: whoever gives up calls ``close``.
         """
+        self._resumption = resumption
         try:
             code = self._connect(address, tls, credential)
         except OSError as error:
@@ -128,6 +139,8 @@ class Link:
         self._sock = sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._tls = tls.connection(sock, credential)
+        if self._resumption is not None:
+            self._resumption.offer(self._tls, tls)
         self.tcp_started = now()
         code = sock.connect_ex(address.sockaddr)
         if code == EINPROGRESS:  # on the loopback it is over by now; to wait for the loop would add to it
@@ -154,7 +167,10 @@ class Link:
         if self._tls is None:
             return
         try:
-            self._tls.do_handshake()
+            if self._resumption is None:
+                self._tls.do_handshake()
+            else:
+                self._resumption.shake_hands(self._tls)
         except SSL.WantReadError:
             self._loop.remove_writer(self._fd())
             return
@@ -215,6 +231,8 @@ class Link:
             # TLS 1.3: the server judges our certificate after our handshake is over.
             phase = Phase.TLS_HANDSHAKE
         self._end(LinkError(phase, outcome, detail))
+        if self._resumption is not None and outcome in failure.ALERT_NAMES:
+            self._resumption.forget()
 
     def _end(self, error: LinkError) -> None:
         self._lost = error
@@ -230,6 +248,8 @@ class Link:
         sock, tls = self._sock, self._tls
         if sock is None:
             return
+        if self._resumption is not None and self._ssl is not None and tls is not None:
+            self._resumption.keep(tls)
         self._sock = self._tls = self._ssl = self._unsent = None
         self._loop.remove_reader(sock.fileno())
         self._loop.remove_writer(sock.fileno())

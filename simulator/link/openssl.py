@@ -1,9 +1,10 @@
 """The few OpenSSL calls that pyOpenSSL binds but does not offer, or wraps at a cost that a fleet feels.
 
-pyOpenSSL checks a chain but not the host name, hides why a chain was refused, cannot choose the groups of
-a key share, and takes a credential only as objects that it encodes and decodes again (60 µs a connect).
-Its ``send`` and ``recv`` spend 2.4 µs each around the call, a third of what a message costs. All of these
-are single calls on the bindings below pyOpenSSL; they stand here so that no other module knows of them.
+pyOpenSSL checks a chain but not the host name, hides why a chain was refused, cannot choose the groups of a
+key share, takes a credential only as objects that it encodes and decodes again (60 µs a connect), and keeps
+a TLS session only as an object that OpenSSL spoils where the connection breaks. Its ``send`` and ``recv``
+spend 2.4 µs each around the call, a third of what a message costs. All of these are single calls on the
+bindings below pyOpenSSL; they stand here so that no other module knows of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ __all__ = [
     "openssl_version",
     "read_buffer",
     "reason",
+    "resumed",
+    "session_id",
+    "session_of",
     "set_groups",
+    "set_session",
     "ssl_read",
     "ssl_write",
     "verify_result",
@@ -131,6 +136,43 @@ def verify_result(connection: SSL.Connection) -> int:
     """Return why the peer's chain was refused: an ``X509_V_ERR_…`` code, 0 where it was not."""
     code: int = lib.SSL_get_verify_result(native(connection, "_ssl"))
     return code
+
+
+def session_of(connection: SSL.Connection) -> bytes:
+    """Return the session of a connection whose handshake is over, in OpenSSL's encoding.
+
+    It holds secrets, and under TLS 1.3 the ticket that came last. OpenSSL would not offer the session itself
+    again where the connection broke; what is read from the encoding knows nothing of that.
+    """
+    session = lib.SSL_get_session(native(connection, "_ssl"))
+    encoded = ffi.new("unsigned char[]", lib.i2d_SSL_SESSION(session, ffi.NULL))
+    lib.i2d_SSL_SESSION(session, ffi.new("unsigned char **", encoded))
+    return bytes(ffi.buffer(encoded))
+
+
+def session_id(session: bytes) -> bytes:
+    """Return the id of an encoded session; empty where there is nothing to resume it by.
+
+    The server's session id under TLS 1.2; where it sent a ticket, a hash of that. It is the fourth element of
+    the sequence, after version, protocol and cipher, which take eleven bytes (``SSL_SESSION_ASN1``). The
+    length of the sequence is in long form, for the server's certificate is in it.
+    """
+    header = 2 + (session[1] & 0x7F)
+    start = header + 3 + 4 + 4 + 2
+    return session[start : start + session[start - 1]]
+
+
+def set_session(connection: SSL.Connection, session: bytes) -> None:
+    """Let a connection offer an encoded session in its handshake."""
+    content = ffi.from_buffer("unsigned char[]", session)
+    decoded = lib.d2i_SSL_SESSION(ffi.NULL, ffi.new("const unsigned char **", content), len(session))
+    lib.SSL_set_session(native(connection, "_ssl"), decoded)
+    lib.SSL_SESSION_free(decoded)
+
+
+def resumed(connection: SSL.Connection) -> bool:
+    """Tell whether the server took the session that it was offered."""
+    return bool(lib.SSL_session_reused(native(connection, "_ssl")))
 
 
 def openssl_version() -> str:

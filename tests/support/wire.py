@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulator.identity.credential import Credential
     from simulator.link.address import Address
     from simulator.link.failure import LinkError
+    from simulator.link.resumption import Resumption
     from simulator.link.tls import TlsClient
 
 
@@ -66,13 +67,19 @@ class Wire:
         if greeting:
             self.recipient.greet = lambda: self._greet(greeting)
 
-    async def open(self, address: Address, tls: TlsClient, credential: Credential | None) -> None:
+    async def open(
+        self,
+        address: Address,
+        tls: TlsClient,
+        credential: Credential | None,
+        resumption: Resumption | None = None,
+    ) -> None:
         """Start the link and wait until it is open; raise what it is lost by instead."""
         loaded = LoadedCredential(credential) if credential is not None else None
         opening = self.recipient.opening = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(10):
-                self.link.start(address, tls, loaded)
+                self.link.start(address, tls, loaded, resumption)
                 await opening
         except BaseException:
             self.link.close(orderly=False)
