@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulator.devices.context import FleetContext, Target
     from simulator.link.link import Receiver
     from simulator.link.openssl import LoadedCredential
+    from simulator.link.resumption import Resumption
     from simulator.mqtt.session import Session
 
 __all__ = ["Attempt"]
@@ -28,27 +29,31 @@ __all__ = ["Attempt"]
 class Attempt:
     """Opens a link, and an MQTT session on it. The link's receiver tells it of CONNACK and of refusals."""
 
-    __slots__ = ("_answer", "_context", "_due", "_said_at", "broken", "link")
+    __slots__ = ("_answer", "_context", "_due", "_resumption", "_said_at", "broken", "link")
 
     def __init__(self, context: FleetContext, receiver: Receiver, due: int) -> None:
         self._context = context
         self._due = due
         self._said_at = 0
+        self._resumption: Resumption | None = None
         self._answer: asyncio.Future[int] | None = None
         self.broken: LinkError | None = None
         """What ended the link after CONNACK, but before the device took it over."""
         self.link = Link(context.loop, receiver)
 
-    async def make(self, target: Target, credential: LoadedCredential | None) -> int:
+    async def make(
+        self, target: Target, credential: LoadedCredential | None, resumption: Resumption | None = None
+    ) -> int:
         """Return when CONNACK arrived; the samples of all phases are recorded then.
 
         Raises LinkError where the attempt fails; the link is closed then, and ``failed`` is to be called.
         """
         loop, timeout = self._context.loop, self._context.fleet.connect_timeout
         self._answer = loop.create_future()
+        self._resumption = resumption
         deadline = loop.call_later(timeout / SECOND, self._give_up, timeout)
         try:
-            self.link.start(target.address, target.tls, credential)
+            self.link.start(target.address, target.tls, credential, resumption)
             answered = await self._answer
         except BaseException:
             self.link.close(orderly=False)
@@ -116,5 +121,15 @@ class Attempt:
         self._context.tcp_ok((self._due, self.link.tcp_started, self.link.tcp_finished))
 
     def _measure_tls(self, lag: int) -> None:
-        link = self.link
-        self._context.tls_ok((link.tcp_finished - lag, link.tcp_finished, link.tls_finished))
+        link, context, resumption = self.link, self._context, self._resumption
+        sample = (link.tcp_finished - lag, link.tcp_finished, link.tls_finished)
+        if resumption is None:
+            context.tls_ok(sample)
+            return
+        context.resumptions.count(
+            again=resumption.before,
+            offered=resumption.offered,
+            resumed=resumption.resumed,
+            cpu=resumption.cpu,
+        )
+        (context.tls_resumed_ok if resumption.resumed else context.tls_ok)(sample)

@@ -105,6 +105,8 @@ class FleetContext:
         self.messages = recorder.arrivals(name, ArrivalOf.MESSAGE)
         self.tcp_ok = recorder.series(name, Phase.TCP_CONNECT).ok.append
         self.tls_ok = recorder.series(name, Phase.TLS_HANDSHAKE).ok.append
+        self.tls_resumed_ok = recorder.series(name, Phase.TLS_RESUMPTION).ok.append
+        self.resumptions = recorder.resumptions(name)
         self.mqtt_ok = recorder.series(name, Phase.MQTT_CONNECT).ok.append
         self.connect_ok = recorder.series(name, Phase.CONNECT).ok.append
         self.subscribe_ok = recorder.series(name, Phase.SUBSCRIBE).ok.append

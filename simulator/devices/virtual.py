@@ -15,6 +15,7 @@ from simulator.devices.attempt import Attempt
 from simulator.devices.device import DeviceState
 from simulator.link.failure import LinkError
 from simulator.link.openssl import LoadedCredential
+from simulator.link.resumption import Resumption
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.mqtt.blocked import CannotSendError
@@ -68,6 +69,7 @@ class VirtualDevice:
         "_index",
         "_link",
         "_pinged_at",
+        "_resumption",
         "_returns",
         "_seed",
         "_sent_at",
@@ -89,6 +91,7 @@ class VirtualDevice:
         self._credential = LoadedCredential(credential) if credential is not None else None
         if self._credential is not None:
             context.targets[0].tls.try_on(self._credential)
+        self._resumption = Resumption() if context.fleet.resumption else None
         self._context = context
         self._seed = noise.seed_of(context.seed, context.name, index)
         self._session = new_session(name, context)
@@ -200,7 +203,7 @@ class VirtualDevice:
         target = context.targets[(self._index + self._attempts) % len(context.targets)]
         self._attempts += 1
         try:
-            answered = await attempt.make(target, self._credential)
+            answered = await attempt.make(target, self._credential, self._resumption)
         except LinkError as error:
             self._attempt = None
             self._record(error.phase, error.outcome, error.detail, attempt.failed(error))

@@ -14,6 +14,7 @@ from simulator.metrics.snapshot import (
     ArrivalCounts,
     ArrivalKey,
     ArrivalOf,
+    ResumptionCounts,
     SeriesInterval,
     SeriesKey,
     Snapshot,
@@ -84,6 +85,7 @@ class Recorder:
         self._end = 0
         self._series: dict[SeriesKey, Series] = {}
         self._arrivals: dict[ArrivalKey, ArrivalCounts] = {}
+        self._resumptions: dict[str, ResumptionCounts] = {}
 
     def series(self, fleet: str, phase: Phase) -> Series:
         """Return the series to which the devices of ``fleet`` append samples of ``phase``."""
@@ -95,6 +97,10 @@ class Recorder:
     def arrivals(self, fleet: str, of: ArrivalOf) -> ArrivalCounts:
         """Return the counters that whoever makes arrivals due, starts or drops them increments."""
         return self._arrivals.setdefault(ArrivalKey(fleet, of), ArrivalCounts())
+
+    def resumptions(self, fleet: str) -> ResumptionCounts:
+        """Return the counters of TLS sessions that the devices of ``fleet`` resumed, or offered in vain."""
+        return self._resumptions.setdefault(fleet, ResumptionCounts())
 
     def fail(
         self,
@@ -141,7 +147,15 @@ class Recorder:
             devices=devices,
             cpu=cpu,
             rss=rss,
+            resumptions={fleet: _taken(counts) for fleet, counts in self._resumptions.items() if counts},
         )
+
+
+def _taken(counts: ResumptionCounts) -> ResumptionCounts:
+    taken = ResumptionCounts()
+    taken.add(counts)
+    counts.reconnects = counts.refused = counts.full_cpu = counts.resumed_cpu = 0
+    return taken
 
 
 def _drain(counts: ArrivalCounts) -> ArrivalCounts:

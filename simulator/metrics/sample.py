@@ -15,12 +15,14 @@ __all__ = ["CONNECT_STEPS", "LAG_PHASES", "Failure", "Kind", "Phase", "Sample"]
 class Phase(StrEnum):
     """A step of a device's life that is timed apart.
 
-    ``CONNECT`` is a whole attempt, TCP to CONNACK; the three before it are its steps. ``SESSION`` is the life
+    ``CONNECT`` is a whole attempt, TCP to CONNACK; those before it are its steps. ``TLS_HANDSHAKE`` is a full
+    handshake, and any that failed; ``TLS_RESUMPTION`` one that resumed a TLS session. ``SESSION`` is the life
     of a session once it is established: it has no duration worth a histogram, but it can fail.
     """
 
     TCP_CONNECT = "tcp_connect"
     TLS_HANDSHAKE = "tls_handshake"
+    TLS_RESUMPTION = "tls_resumption"
     MQTT_CONNECT = "mqtt_connect"
     CONNECT = "connect"
     SUBSCRIBE = "subscribe"
@@ -31,7 +33,7 @@ class Phase(StrEnum):
     DISCONNECT = "disconnect"
 
 
-CONNECT_STEPS = frozenset({Phase.TCP_CONNECT, Phase.TLS_HANDSHAKE, Phase.MQTT_CONNECT})
+CONNECT_STEPS = frozenset({Phase.TCP_CONNECT, Phase.TLS_HANDSHAKE, Phase.TLS_RESUMPTION, Phase.MQTT_CONNECT})
 """Steps of ``CONNECT``: where one fails, the attempt fails, and counts as one failure."""
 
 LAG_PHASES = frozenset({Phase.TCP_CONNECT, Phase.PUBLISH})

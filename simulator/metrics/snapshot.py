@@ -14,7 +14,16 @@ from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["ArrivalCounts", "ArrivalKey", "ArrivalOf", "SeriesInterval", "SeriesKey", "Snapshot", "Totals"]
+__all__ = [
+    "ArrivalCounts",
+    "ArrivalKey",
+    "ArrivalOf",
+    "ResumptionCounts",
+    "SeriesInterval",
+    "SeriesKey",
+    "Snapshot",
+    "Totals",
+]
 
 
 class ArrivalOf(StrEnum):
@@ -47,6 +56,39 @@ class ArrivalCounts:
         self.dropped += other.dropped
         self.offline += other.offline
         self.retries += other.retries
+
+
+@dataclass(slots=True)
+class ResumptionCounts:
+    """What became of the TLS sessions of a fleet that resumes them; how many it did is in their series."""
+
+    reconnects: int = 0
+    """Handshakes that were completed by devices which had completed one before."""
+    refused: int = 0
+    """Offers of a session that the broker answered with a full handshake."""
+    full_cpu: int = 0
+    """Nanoseconds of CPU that the full handshakes took in the generator."""
+    resumed_cpu: int = 0
+    """The same of those that resumed."""
+
+    def __bool__(self) -> bool:
+        return bool(self.reconnects or self.full_cpu or self.resumed_cpu)
+
+    def count(self, *, again: bool, offered: bool, resumed: bool, cpu: int) -> None:
+        """Count one handshake that was completed, ``again`` where it was not the device's first."""
+        self.reconnects += again
+        self.refused += offered and not resumed
+        if resumed:
+            self.resumed_cpu += cpu
+        else:
+            self.full_cpu += cpu
+
+    def add(self, other: ResumptionCounts) -> None:
+        """Add the counts of ``other``."""
+        self.reconnects += other.reconnects
+        self.refused += other.refused
+        self.full_cpu += other.full_cpu
+        self.resumed_cpu += other.resumed_cpu
 
 
 class SeriesKey(NamedTuple):
@@ -107,6 +149,8 @@ class Snapshot:
     """Nanoseconds of processor time, user and system, that the shard's process used in the interval."""
     rss: int
     """Bytes resident at ``end``."""
+    resumptions: Mapping[str, ResumptionCounts] = field(default_factory=dict)
+    """By fleet; of those that resume their TLS sessions only."""
 
 
 class Totals:
@@ -116,6 +160,7 @@ class Totals:
         self._series: dict[SeriesKey, SeriesInterval] = {}
         self._arrivals: dict[ArrivalKey, ArrivalCounts] = {}
         self._devices: dict[int, Mapping[str, Mapping[str, int]]] = {}
+        self._resumptions: dict[str, ResumptionCounts] = {}
 
     def add(self, snapshot: Snapshot) -> None:
         """Add one interval of one shard."""
@@ -123,6 +168,8 @@ class Totals:
             self.series(key).add(interval)
         for arrival, counts in snapshot.arrivals.items():
             self._arrivals.setdefault(arrival, ArrivalCounts()).add(counts)
+        for fleet, resumptions in snapshot.resumptions.items():
+            self._resumptions.setdefault(fleet, ResumptionCounts()).add(resumptions)
         self._devices[snapshot.shard] = snapshot.devices
 
     def series(self, key: SeriesKey) -> SeriesInterval:
@@ -160,9 +207,15 @@ class Totals:
         return outcomes.total() - sum(outcomes[each] for each in NO_FAILURES)
 
     def attempts(self, *, fleet: str | None = None, phase: Phase | None = None) -> int:
-        """Return of how many ``failures`` is a part; sessions are out of the connects that succeeded."""
+        """Return of how many ``failures`` is a part; sessions are out of the connects that succeeded.
+
+        A handshake that fails does so as a full one, whatever was offered, so all are counted there.
+        """
         if phase is Phase.SESSION:
             return self.outcomes(fleet=fleet, phase=Phase.CONNECT)[Outcome.OK]
+        if phase is Phase.TLS_HANDSHAKE:
+            phases = (phase, Phase.TLS_RESUMPTION)
+            return sum(self.outcomes(fleet=fleet, phase=each).total() for each in phases)
         lost = self.outcomes(fleet=fleet, phase=Phase.SESSION).total() if phase is None else 0
         return self.outcomes(fleet=fleet, phase=phase).total() - lost
 
@@ -173,6 +226,10 @@ class Totals:
             if fleet in (None, key.fleet) and of in (None, key.of):
                 whole.add(counts)
         return whole
+
+    def resumptions(self, fleet: str) -> ResumptionCounts | None:
+        """Return what became of a fleet's TLS sessions; None where it does not resume them."""
+        return self._resumptions.get(fleet)
 
     @property
     def devices(self) -> dict[str, Counter[str]]:

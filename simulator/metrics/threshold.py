@@ -158,6 +158,9 @@ def _begins_with_fleet(words: list[str], fleets: Collection[str]) -> bool:
 
 def _parse_phase(text: str, fleet: str | None, phase: Phase, tail: list[str]) -> Measure:
     match tail:
+        case ["failures"] if phase is Phase.TLS_RESUMPTION:
+            expected = 'expected "tls_handshake.failures"'
+            raise ValueError(f"a handshake that fails counts as a full one: {expected}, not {quote(text)}")
         case ["failures"]:
             return Measure(Figure.FAILURES, fleet, phase)
         case _ if phase is Phase.SESSION:

@@ -12,6 +12,7 @@ from simulator.metrics.snapshot import (
     ArrivalCounts,
     ArrivalKey,
     ArrivalOf,
+    ResumptionCounts,
     SeriesInterval,
     SeriesKey,
     Snapshot,
@@ -35,6 +36,7 @@ def to_json(snapshot: Snapshot) -> str:
         "devices": snapshot.devices,
         "arrivals": _nested((*key, asdict(counts)) for key, counts in snapshot.arrivals.items()),
         "outcomes": _nested((*key, interval.outcomes) for key, interval in snapshot.series.items()),
+        "resumptions": {fleet: asdict(counts) for fleet, counts in snapshot.resumptions.items()},
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -60,6 +62,9 @@ def from_json(line: str) -> Snapshot:
                 SeriesKey(fleet, Phase(phase)): SeriesInterval(Counter(outcomes))
                 for fleet, phases in document["outcomes"].items()
                 for phase, outcomes in phases.items()
+            },
+            resumptions={
+                fleet: ResumptionCounts(**counts) for fleet, counts in document["resumptions"].items()
             },
         )
     except (KeyError, TypeError, AttributeError) as error:

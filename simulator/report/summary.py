@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.clock import MICROSECOND, SECOND
 from simulator.metrics import threshold
-from simulator.metrics.outcome import NO_FAILURES, meaning
+from simulator.metrics.outcome import NO_FAILURES, Outcome, meaning
 from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.report.conclusion import conclude
@@ -21,6 +21,7 @@ from simulator.report.figures import (
     PhaseFigures,
     Rate,
     Report,
+    ResumptionFigures,
     StageFigures,
     ThresholdFigures,
     Times,
@@ -111,6 +112,7 @@ def _fleet(tally: Tally, name: str) -> FleetFigures:
         devices=tally.run.fleets.get(name, 0),
         phases=tuple(_phase(totals, name, phase) for phase in totals.phases(name)),
         arrivals=tuple(_arrivals(totals, name)),
+        resumption=_resumption(totals, name),
     )
 
 
@@ -120,6 +122,23 @@ def _phase(totals: Totals, fleet: str, phase: Phase) -> PhaseFigures:
         outcomes=dict(sorted(totals.outcomes(fleet=fleet, phase=phase).items())),
         response=times(totals.histogram(Kind.RESPONSE, fleet=fleet, phase=phase)),
         service=times(totals.histogram(Kind.SERVICE, fleet=fleet, phase=phase)),
+    )
+
+
+def _resumption(totals: Totals, fleet: str) -> ResumptionFigures | None:
+    counts = totals.resumptions(fleet)
+    if counts is None:
+        return None
+    full, resumed = (
+        totals.outcomes(fleet=fleet, phase=phase)[Outcome.OK]
+        for phase in (Phase.TLS_HANDSHAKE, Phase.TLS_RESUMPTION)
+    )
+    return ResumptionFigures(
+        reconnects=counts.reconnects,
+        resumed=resumed,
+        refused=counts.refused,
+        full_cpu=round(counts.full_cpu / full / MICROSECOND, 1) if full else None,
+        resumed_cpu=round(counts.resumed_cpu / resumed / MICROSECOND, 1) if resumed else None,
     )
 
 

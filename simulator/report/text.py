@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.metrics.outcome import Outcome
-from simulator.metrics.sample import Kind
+from simulator.metrics.sample import Kind, Phase
 from simulator.metrics.threshold import Status, Unit
 from simulator.report.conclusion import Conclusion
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PhaseFigures,
         Rate,
         Report,
+        ResumptionFigures,
         StageFigures,
         ThresholdFigures,
         Times,
@@ -110,13 +111,15 @@ def _measured(threshold: ThresholdFigures) -> str:
 
 
 def _fleet(fleet: FleetFigures) -> Iterator[RenderableType]:
-    """Yield the latencies of a fleet, then its arrivals."""
+    """Yield the latencies of a fleet, what it saved by resuming TLS sessions, then its arrivals."""
     if any(phase.response for phase in fleet.phases):
         numbers = [(heading, "right") for heading in ("count", "p50", "p90", "p99", "p99.9", "max")]
         table = _table(f"{fleet.fleet}, ms", "", *numbers)
         for phase in fleet.phases:
             _add_phase(table, phase)
         yield table
+    if fleet.resumption is not None:
+        yield _resumption(fleet.resumption, {phase.phase: phase.service for phase in fleet.phases})
     if fleet.arrivals:
         yield _arrivals(fleet.fleet, fleet.arrivals)
     cut_off = sum(phase.outcomes.get(Outcome.CUT_OFF, 0) for phase in fleet.phases)
@@ -134,6 +137,23 @@ def _add_phase(table: Table, phase: PhaseFigures) -> None:
 
 def _durations(times: Times) -> Iterator[str]:
     return map(_ms, (times.p50, times.p90, times.p99, times.p99_9, times.max))
+
+
+def _resumption(figures: ResumptionFigures, service: dict[Phase, Times | None]) -> Text:
+    """Say how many TLS sessions were resumed, what that saved, and why the others were not."""
+    if not figures.reconnects:
+        return Text("No device reconnected, so none resumed a TLS session.")
+    text = Text(f"{figures.resumed:,} of {figures.reconnects:,} reconnects resumed their TLS session")
+    full, resumed = service.get(Phase.TLS_HANDSHAKE), service.get(Phase.TLS_RESUMPTION)
+    if resumed and full and figures.resumed_cpu is not None and figures.full_cpu is not None:
+        text.append(f": {_ms(figures.resumed_cpu)} ms of CPU instead of {_ms(figures.full_cpu)} ms")
+        text.append(f", p50 {_ms(resumed.p50)} ms instead of {_ms(full.p50)} ms")
+    without = figures.reconnects - figures.resumed - figures.refused
+    if figures.refused:
+        text.append(f"; {figures.refused:,} offered one that the broker refused")
+    if without:
+        text.append(f"; {without:,} had none to offer")
+    return text.append(".")
 
 
 def _arrivals(fleet: str, arrivals: tuple[ArrivalFigures, ...]) -> RenderableType:

@@ -211,6 +211,13 @@ class Fleet(Table):
     verify_host_name: Flag = True
     """Whether a device refuses a broker whose certificate is for another host."""
 
+    resumption: Flag = False
+    """Whether a device that reconnects offers the TLS session that it got last, by ticket or session id.
+
+    It offers it to endpoints of the same name, under TLS 1.3 each ticket once. Resumed handshakes are timed
+    apart, as ``tls_resumption``.
+    """
+
     validity: Interval = 365 * _DAY
     """How long a device's certificate is valid from the moment it is issued."""
 

@@ -14,7 +14,15 @@ from tests.support.command import simulator
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHIPPED = {"quickstart", "connect-storm", "steady-telemetry", "reconnect-after-outage", "revocation", "soak"}
+SHIPPED = {
+    "quickstart",
+    "connect-storm",
+    "steady-telemetry",
+    "reconnect-after-outage",
+    "resumption",
+    "revocation",
+    "soak",
+}
 
 
 @pytest.mark.parametrize("columns", ["80", "160"])
@@ -27,7 +35,7 @@ def test_each_is_listed_with_its_title(columns: str) -> None:
     assert max(map(len, lines)) <= int(columns)
     words = " ".join(result.stdout.split())
     assert all(scenario.title.split()[-1] in words for scenario in shipped())
-    assert words.count("(mosquitto)") == 4
+    assert words.count("(mosquitto)") == 5
 
 
 def test_one_is_printed_to_be_copied() -> None:

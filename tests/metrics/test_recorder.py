@@ -9,7 +9,15 @@ import pytest
 from simulator.clock import MICROSECOND, MILLISECOND, SECOND
 from simulator.metrics.recorder import Recorder
 from simulator.metrics.sample import CONNECT_STEPS, Failure, Kind, Phase
-from simulator.metrics.snapshot import ArrivalCounts, ArrivalKey, ArrivalOf, SeriesKey, Snapshot, Totals
+from simulator.metrics.snapshot import (
+    ArrivalCounts,
+    ArrivalKey,
+    ArrivalOf,
+    ResumptionCounts,
+    SeriesKey,
+    Snapshot,
+    Totals,
+)
 
 ORIGIN = 5_000 * SECOND
 DUE = ORIGIN + 14 * SECOND
@@ -129,6 +137,20 @@ def test_arrivals_are_counted_by_interval(recorder: Recorder) -> None:
     assert snapshot(recorder).arrivals == {key: ArrivalCounts(4, 1, 2, 1)}
     counter.due += 1
     assert snapshot(recorder).arrivals == {key: ArrivalCounts(due=1)}
+
+
+def test_resumptions_are_counted_by_interval_for_the_fleets_that_resume(recorder: Recorder) -> None:
+    counts = recorder.resumptions("core2")
+    assert recorder.resumptions("gateway") == ResumptionCounts()
+    counts.count(again=False, offered=False, resumed=False, cpu=5)
+    counts.count(again=True, offered=True, resumed=True, cpu=2)
+    counts.count(again=True, offered=True, resumed=False, cpu=6)
+    counts.count(again=True, offered=False, resumed=False, cpu=7)
+    expected = ResumptionCounts(reconnects=3, refused=1, full_cpu=18, resumed_cpu=2)
+    assert snapshot(recorder).resumptions == {"core2": expected}
+    assert snapshot(recorder).resumptions == {}
+    counts.count(again=True, offered=True, resumed=True, cpu=1)
+    assert snapshot(recorder).resumptions == {"core2": ResumptionCounts(reconnects=1, resumed_cpu=1)}
 
 
 def test_folding_in_between_changes_nothing() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -13,6 +14,7 @@ from simulator.metrics.snapshot import (
     ArrivalCounts,
     ArrivalKey,
     ArrivalOf,
+    ResumptionCounts,
     SeriesInterval,
     SeriesKey,
     Snapshot,
@@ -129,6 +131,14 @@ def test_arrivals_add_up_by_fleet_and_kind() -> None:
     assert totals.arrivals() == ArrivalCounts(12, 6, 2, 2)
     assert totals.arrivals(of=ArrivalOf.CONNECT) == ArrivalCounts(due=2)
     assert totals.arrivals(fleet="gateway") == ArrivalCounts()
+
+
+def test_resumptions_add_up_by_fleet() -> None:
+    one = replace(snapshot(), resumptions={"core2": ResumptionCounts(3, 1, 18, 2)})
+    totals = totals_of(one, snapshot(), one)
+    assert totals.resumptions("core2") == ResumptionCounts(6, 2, 36, 4)
+    assert totals.resumptions("gateway") is None
+    assert one.resumptions == {"core2": ResumptionCounts(3, 1, 18, 2)}
 
 
 def test_devices_are_those_of_the_last_snapshot_of_each_shard() -> None:

@@ -5,14 +5,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from simulator.clock import MILLISECOND, SECOND
+from simulator.clock import MICROSECOND, MILLISECOND, SECOND
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.metrics.threshold import Status
 from simulator.report.conclusion import Conclusion
-from simulator.report.figures import ArrivalFigures, Connected, Example, FailureFigures, Rate
+from simulator.report.figures import (
+    ArrivalFigures,
+    Connected,
+    Example,
+    FailureFigures,
+    Rate,
+    ResumptionFigures,
+)
 from simulator.report.folder import RunFolder
 from simulator.report.run import Run, RunStatus, Stage
+from simulator.report.saved import read
+from simulator.report.summary import summarize
 from tests.report.example import RUN, SCENARIO, Play, play
 
 if TYPE_CHECKING:
@@ -49,6 +58,35 @@ def test_phases_come_in_order_and_only_those_that_occurred(report: Report) -> No
         Phase.CONNECT,
         Phase.PUBLISH,
     ]
+
+
+def test_resumed_handshakes_are_counted_timed_and_costed_apart(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", RUN, SCENARIO) as folder:
+        recorder = Play(folder).recorder
+        counts = recorder.resumptions("core2")
+        for resumed, offered, cpu in ((False, False, 900), (False, True, 1_100), (True, True, 250)):
+            of = Phase.TLS_RESUMPTION if resumed else Phase.TLS_HANDSHAKE
+            recorder.series("core2", of).ok.append((0, 0, 3 * cpu * MICROSECOND))
+            counts.count(again=offered, offered=offered, resumed=resumed, cpu=cpu * MICROSECOND)
+        folder.write(recorder.snapshot(SECOND, devices={}, cpu=0, rss=0))
+        report = folder.close(RunStatus.COMPLETE)
+    assert fleet(report, "core2").resumption == ResumptionFigures(
+        reconnects=2, resumed=1, refused=1, full_cpu=1_000, resumed_cpu=250
+    )
+    assert fleet(report, "gateway").resumption is None
+    service = phase(report, "core2", Phase.TLS_RESUMPTION).service
+    assert service is not None
+    assert (service.count, service.max) == (1, 750)
+    assert summarize(read(tmp_path / "run")) == report
+
+
+def test_a_fleet_that_never_came_back_has_nothing_to_compare(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "run", RUN, SCENARIO) as folder:
+        recorder = Play(folder).recorder
+        recorder.resumptions("core2").count(again=False, offered=False, resumed=False, cpu=MICROSECOND)
+        folder.write(recorder.snapshot(SECOND, devices={}, cpu=0, rss=0))
+        found = fleet(folder.close(RunStatus.COMPLETE), "core2").resumption
+    assert found == ResumptionFigures(reconnects=0, resumed=0, refused=0, full_cpu=None, resumed_cpu=None)
 
 
 def test_response_is_service_and_lag_together(report: Report) -> None:

@@ -13,7 +13,7 @@ from simulator.clock import MILLISECOND, SECOND
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.threshold import Status
-from simulator.report.figures import Example, FailureFigures
+from simulator.report.figures import Example, FailureFigures, ResumptionFigures
 from simulator.report.run import RunStatus
 from simulator.report.summary import summarize
 from simulator.report.text import FAILURES_SHOWN, render
@@ -87,6 +87,40 @@ def test_response_and_service_stand_below_each_other_in_milliseconds(report: Rep
     assert (phase, kind, count) == ("connect", "response", "20")
     assert float(p50) == pytest.approx(connect.response.p50 / 1000, rel=0.005)
     assert rows[first + 1].split()[0] == "service"
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        (
+            ResumptionFigures(reconnects=700, resumed=612, refused=80, full_cpu=2_100, resumed_cpu=900),
+            "612 of 700 reconnects resumed their TLS session: 0.90 ms of CPU instead of 2.10 ms, "
+            "p50 1.40 ms instead of 3.00 ms; 80 offered one that the broker refused; 8 had none to offer.",
+        ),
+        (
+            ResumptionFigures(reconnects=1_000, resumed=0, refused=1_000, full_cpu=2_100, resumed_cpu=None),
+            "0 of 1,000 reconnects resumed their TLS session; 1,000 offered one that the broker refused.",
+        ),
+        (
+            ResumptionFigures(reconnects=0, resumed=0, refused=0, full_cpu=2_100, resumed_cpu=None),
+            "No device reconnected, so none resumed a TLS session.",
+        ),
+    ],
+)
+def test_what_resuming_tls_sessions_saved_is_a_sentence(
+    report: Report, figures: ResumptionFigures, words: str
+) -> None:
+    core2 = report.fleets[0]
+    example = next(each for each in core2.phases if each.service is not None)
+    assert example.service is not None
+    phases = [
+        replace(example, phase=phase, service=replace(example.service, p50=p50))
+        for phase, p50 in ((Phase.TLS_HANDSHAKE, 3_000), (Phase.TLS_RESUMPTION, 1_400))
+    ]
+    resuming = replace(core2, resumption=figures, phases=tuple(phases))
+    text = " ".join(text_of(replace(report, fleets=(resuming,))).split())
+    assert f" {words} core2, arrivals" in text
+    assert "resumed" not in text_of(report)
 
 
 def test_thresholds_show_measured_and_verdict(report: Report) -> None:

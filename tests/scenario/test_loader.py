@@ -527,7 +527,9 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert mistakes(tmp_path / "y.toml") == [
         f"y.toml: there is no such file; did you mean {tmp_path}/x.toml?"
     ]
-    ships = "connect-storm, quickstart, reconnect-after-outage, revocation, soak, steady-telemetry"
+    ships = (
+        "connect-storm, quickstart, reconnect-after-outage, resumption, revocation, soak, steady-telemetry"
+    )
     sub = tmp_path / "sub"
     assert mistakes(sub / "quikstart.toml") == [
         f'quikstart.toml: there is no such file; did you mean "quickstart"? These ship: {ships}'

@@ -12,11 +12,19 @@ from simulator.scenario.kinds import BrokerKind
 from simulator.scenario.loader import load
 from simulator.scenario.shipped import shipped
 
-NAMES = ["connect-storm", "quickstart", "reconnect-after-outage", "revocation", "soak", "steady-telemetry"]
+NAMES = [
+    "connect-storm",
+    "quickstart",
+    "reconnect-after-outage",
+    "resumption",
+    "revocation",
+    "soak",
+    "steady-telemetry",
+]
 SOURCE = Path(simulator.__file__).parent
 
 
-def test_six_scenarios_ship_each_with_one_line_that_says_what_it_shows() -> None:
+def test_every_scenario_ships_with_one_line_that_says_what_it_shows() -> None:
     assert [each.name for each in shipped()] == NAMES
     assert all(each.title and "\n" not in each.title for each in shipped())
 
