@@ -68,9 +68,7 @@ class Attempt:
         self.link.phase = Phase.MQTT_CONNECT
         self._said_at = now()
         session.connect()
-        hello = session.data_to_send()
-        self.link.receive()
-        self.link.send(hello)
+        self.link.send(session.data_to_send())
 
     def accepted(self, at: int) -> None:
         """Learn that the broker accepted the session."""

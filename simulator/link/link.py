@@ -100,14 +100,6 @@ class Link:
         else:
             self._end(LinkError(Phase.TCP_CONNECT, *failure.of_socket(code)))
 
-    def receive(self) -> None:
-        """Take what has come already, without waiting for the loop to tell.
-
-        A broker that refuses our certificate under TLS 1.3 sends its alert and closes, often before anything
-        was written. Once a write has found the connection gone, OpenSSL reads no more: so look first.
-        """
-        self._readable()
-
     @property
     def backed_up(self) -> bool:
         """Whether the socket has not taken all that was sent: the broker reads more slowly than we write."""
@@ -125,10 +117,15 @@ class Link:
         if sent < len(data):
             self._keep(data, sent)
 
-    def close(self, *, orderly: bool = True) -> None:
-        """End the connection; with TLS's close_notify (RFC 8446 6.1) where it ends in an orderly way."""
+    def close(self, *, orderly: bool = True) -> bool:
+        """End the connection; with TLS's close_notify (RFC 8446 6.1) where it ends in an orderly way.
+
+        Nobody waits for a socket that is full: what it has not taken is dropped, and False says so.
+        """
         self._lost = None
+        whole = self._unsent is None
         self._shut(orderly=orderly)
+        return whole
 
     def _fd(self) -> int:
         if self._sock is None:
@@ -166,18 +163,22 @@ class Link:
     def _handshake(self) -> None:
         if self._tls is None:
             return
+        self._cork(True)
         try:
             if self._resumption is None:
                 self._tls.do_handshake()
             else:
                 self._resumption.shake_hands(self._tls)
         except SSL.WantReadError:
+            self._cork(False)
             self._loop.remove_writer(self._fd())
             return
         except SSL.WantWriteError:
+            self._cork(False)
             self._loop.add_writer(self._fd(), self._handshake)
             return
         except SSL.Error as error:
+            self._cork(False)  # our alert has to go before the socket is closed
             self._lose(error)
             return
         self.tls_finished = now()
@@ -185,6 +186,17 @@ class Link:
         self._loop.remove_writer(self._fd())
         self._loop.add_reader(self._fd(), self._readable)
         self._receiver.link_opened()
+        self._cork(False)
+
+    def _cork(self, on: bool) -> None:
+        """Hold back what does not fill a segment, or let it go (tcp(7)): CONNECT leaves with our Finished.
+
+        A broker that refuses our certificate under TLS 1.3 sends its alert and closes, with unread bytes of
+        ours, so that the connection is reset. A write that comes after that fails, and then OpenSSL reads no
+        more: the alert has arrived, and its name is lost. So no write may follow our certificate.
+        """
+        if self._sock is not None:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     def _readable(self) -> None:
         ssl = self._ssl

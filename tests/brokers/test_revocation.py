@@ -74,7 +74,6 @@ async def outcome(
         await wire.open(
             address, TlsClient(TlsSettings(version, trust=broker.trust), address.host), credential
         )
-        wire.link.receive()
         wire.link.send(connect("device"))
         answered = asyncio.create_task(wire.recipient.received(CONNACK_ACCEPTED))
         lost = asyncio.create_task(wire.recipient.lost())

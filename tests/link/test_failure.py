@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from simulator.brokers.managed import ManagedBroker
-    from simulator.link.link import Link
 
 both = pytest.mark.parametrize("version", VERSIONS)
 DAY = timedelta(days=1)
@@ -179,9 +179,7 @@ async def test_a_server_that_does_not_speak_tls(listener: Listener, tls: TlsClie
     assert "wrong version number" in error.detail or "record" in error.detail
 
 
-@pytest.mark.parametrize(
-    ("code", "name"), [(code, name) for code, name in TLS_ALERTS.items() if name != "close_notify"]
-)
+@pytest.mark.parametrize(("code", "name"), TLS_ALERTS.items())
 async def test_every_alert_has_its_name(listener: Listener, tls: TlsClient, code: int, name: str) -> None:
     alert = bytes((21, 3, 3, 0, 2, 2, code))  # RFC 8446 6: a fatal alert in a record of its own
     serving = asyncio.create_task(
@@ -354,29 +352,29 @@ async def test_a_server_refuses_the_device(
     assert (found.phase, found.outcome) == (Phase.TLS_HANDSHAKE, alert)
 
 
-def forget_reader(link: Link) -> None:
-    """Let arrivals wait, as if the loop had much else to do."""
-    link._loop.remove_reader(link._fd())
-
-
 async def test_the_alert_counts_where_the_connection_is_reset_behind_it(
     listener: Listener, tls: TlsClient, server: Credential, devices: Authority
 ) -> None:
+    """However late the device comes to say CONNECT: until then the server has not seen its certificate."""
     context = server_context(server, client_trust=[devices.root], version=TlsVersion.V13)
+    refused = Event()
 
     def refuse_and_reset() -> None:
         with pytest.raises(ssl.SSLError):
             listener.shake_hands(context)
         listener.close_last()
+        refused.set()
+
+    def speak_late() -> None:
+        wire.link.phase = Phase.MQTT_CONNECT
+        assert not refused.wait(0.1)
+        wire.link.send(b"CONNECT")
 
     serving = asyncio.create_task(asyncio.to_thread(refuse_and_reset))
     wire = Wire()
-    wire.recipient.greet = lambda: forget_reader(wire.link)
+    wire.recipient.greet = speak_late
     await wire.open(listener.address, tls, None)
     await serving
-    wire.link.phase = Phase.MQTT_CONNECT
-    wire.link.receive()
-    wire.link.send(b"CONNECT")
     error = await wire.recipient.lost()
     assert (error.phase, error.outcome) == (Phase.TLS_HANDSHAKE, "certificate_required")
 

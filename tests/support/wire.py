@@ -87,5 +87,4 @@ class Wire:
 
     def _greet(self, greeting: bytes) -> None:
         self.link.phase = Phase.MQTT_CONNECT
-        self.link.receive()
         self.link.send(greeting)
