@@ -31,6 +31,7 @@ from simulator.mqtt.events import (
     Violated,
 )
 from simulator.mqtt.packets import Subscription, Will
+from simulator.mqtt.reasons import reason_name
 from simulator.mqtt.session import Session
 from simulator.scenario.template import fill
 
@@ -321,7 +322,8 @@ class VirtualDevice:
         due, started = self._subscribing
         self._subscribing = None
         if any(code >= 0x80 for code in codes):  # MQTT-3.9.3-2: 0x80 and above are failures
-            self._record(Phase.SUBSCRIBE, Outcome.SUBSCRIPTION_REFUSED, f"SUBACK {codes}", (due, started, at))
+            detail = f"the broker answered SUBACK {', '.join(map(reason_name, codes))}"
+            self._record(Phase.SUBSCRIBE, Outcome.SUBSCRIPTION_REFUSED, detail, (due, started, at))
         else:
             self._context.subscribe_ok((due, started, at))
 
@@ -433,12 +435,20 @@ class VirtualDevice:
             if orderly:
                 self._session.disconnect()
                 link.send(self._session.data_to_send())
-            link.close(orderly=orderly)
+            if not link.close(orderly=orderly) and orderly:
+                self._cut_short()
         self._forget_session(outcome)
         self._set(DeviceState.IDLE)
         returns, self._returns = self._returns, None
         if returns is not None:
             self._begin(returns)
+
+    def _cut_short(self) -> None:
+        """Count a farewell that the broker cannot have heard: it will take the device for lost."""
+        detail = "the socket was full, so DISCONNECT was not sent"
+        self._record(
+            Phase.SESSION, Outcome.UNFINISHED, detail, (self._connected_at, self._connected_at, now())
+        )
 
     def _forget_session(self, outcome: str = Outcome.CONNECTION_LOST) -> None:
         at = now()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
+from simulator.link.openssl import verify_words
 from simulator.metrics.outcome import TLS_ALERTS, Outcome, meaning
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def of_socket(code: int) -> tuple[Outcome, str]:
 def of_certificate(code: int) -> tuple[Outcome, str]:
     """Return outcome and detail where we refused the server's certificate, by its ``X509_V_ERR_…`` code."""
     outcome = BY_VERIFY_CODE.get(code, Outcome.SERVER_CERTIFICATE_UNTRUSTED)
-    return outcome, f"{meaning(outcome)} (X509_V_ERR {code})"
+    return outcome, f"{meaning(outcome)} (X509_V_ERR {code}: {verify_words(code)})"
 
 
 def of_tls(error: SSL.Error) -> tuple[str, str]:

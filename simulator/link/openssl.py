@@ -38,6 +38,7 @@ __all__ = [
     "ssl_read",
     "ssl_write",
     "verify_result",
+    "verify_words",
     "view",
     "writable",
 ]
@@ -173,6 +174,12 @@ def set_session(connection: SSL.Connection, session: bytes) -> None:
 def resumed(connection: SSL.Connection) -> bool:
     """Tell whether the server took the session that it was offered."""
     return bool(lib.SSL_session_reused(native(connection, "_ssl")))
+
+
+def verify_words(code: int) -> str:
+    """Return what OpenSSL says in words for an ``X509_V_ERR_…`` code."""
+    words: bytes = ffi.string(lib.X509_verify_cert_error_string(code))
+    return words.decode()
 
 
 def openssl_version() -> str:

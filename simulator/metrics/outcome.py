@@ -2,7 +2,8 @@
 
 A table only. Which exception or packet becomes which outcome is decided where it is seen, in ``link`` and
 ``mqtt``. The reason names of MQTT (``not_authorized``, ``quota_exceeded``, …) and the alert names of RFC 8446
-pass through as they are, so an outcome is any snake_case string; those below are known by name.
+pass through as they are, so an outcome is any snake_case string; those below are known by name. All of them,
+with their causes, are in docs/failures.md.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ class Outcome(StrEnum):
     CLOSED = "closed"
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
-    NAME_NOT_RESOLVED = "name_not_resolved"
     NO_LOCAL_PORTS = "no_local_ports"
     NO_DESCRIPTORS = "no_descriptors"
     # TLS, as the device sees the server
@@ -31,7 +31,6 @@ class Outcome(StrEnum):
     SERVER_CERTIFICATE_UNTRUSTED = "server_certificate_untrusted"
     SERVER_CERTIFICATE_EXPIRED = "server_certificate_expired"
     SERVER_CERTIFICATE_NOT_YET_VALID = "server_certificate_not_yet_valid"
-    SERVER_CERTIFICATE_REVOKED = "server_certificate_revoked"
     TLS_ERROR = "tls_error"
     # MQTT
     PROTOCOL_ERROR = "protocol_error"
@@ -54,7 +53,6 @@ NO_FAILURES = frozenset({Outcome.OK, Outcome.CUT_OFF})
 
 TLS_ALERTS = MappingProxyType(
     {
-        0: "close_notify",
         10: "unexpected_message",
         20: "bad_record_mac",
         22: "record_overflow",
@@ -83,7 +81,10 @@ TLS_ALERTS = MappingProxyType(
         120: "no_application_protocol",
     }
 )
-"""AlertDescription to name, RFC 8446 section 6. The names are outcomes: the peer sent that alert."""
+"""AlertDescription to name, RFC 8446 section 6. The names are outcomes: the peer sent that alert.
+
+``close_notify`` is none of them: it says nothing but ``closed``.
+"""
 
 _MEANINGS = MappingProxyType(
     {
@@ -93,16 +94,14 @@ _MEANINGS = MappingProxyType(
         Outcome.CLOSED: "the peer closed the connection in the middle of the step",
         Outcome.TIMEOUT: "no answer within the time allowed",
         Outcome.UNREACHABLE: "no route to the host or network",
-        Outcome.NAME_NOT_RESOLVED: "the broker's host name has no address",
         Outcome.NO_LOCAL_PORTS: "this machine has no free local port towards the broker",
         Outcome.NO_DESCRIPTORS: "this process may open no more sockets (see ulimit -n)",
         Outcome.HOSTNAME_MISMATCH: "the broker's certificate is for another host name",
-        Outcome.SERVER_CERTIFICATE_UNTRUSTED: "the broker's certificate is not from a trusted authority",
+        Outcome.SERVER_CERTIFICATE_UNTRUSTED: "the device has no reason to trust the broker's certificate",
         Outcome.SERVER_CERTIFICATE_EXPIRED: "the broker's certificate has expired",
         Outcome.SERVER_CERTIFICATE_NOT_YET_VALID: "the broker's certificate is not valid yet",
-        Outcome.SERVER_CERTIFICATE_REVOKED: "the broker's certificate is revoked",
         Outcome.TLS_ERROR: "TLS failed without an alert from the peer",
-        Outcome.PROTOCOL_ERROR: "the broker sent something that MQTT forbids",
+        Outcome.PROTOCOL_ERROR: "one side sent something that MQTT forbids; the detail says which, and what",
         Outcome.ACK_TIMEOUT: "the broker did not acknowledge within the time allowed",
         Outcome.SUBSCRIPTION_REFUSED: "the broker refused the subscription",
         Outcome.CONNECTION_LOST: "an established connection broke",

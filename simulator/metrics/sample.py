@@ -26,11 +26,9 @@ class Phase(StrEnum):
     MQTT_CONNECT = "mqtt_connect"
     CONNECT = "connect"
     SUBSCRIBE = "subscribe"
-    UNSUBSCRIBE = "unsubscribe"
     PUBLISH = "publish"
     DELIVER = "deliver"
     SESSION = "session"
-    DISCONNECT = "disconnect"
 
 
 CONNECT_STEPS = frozenset({Phase.TCP_CONNECT, Phase.TLS_HANDSHAKE, Phase.TLS_RESUMPTION, Phase.MQTT_CONNECT})
