@@ -17,7 +17,7 @@ from OpenSSL import SSL
 from simulator.clock import now
 from simulator.link import failure, openssl
 from simulator.link.failure import LinkError
-from simulator.link.openssl import RECORD, read_buffer, ssl_read, ssl_write, view
+from simulator.link.openssl import RECORD, WANT_READ, WANT_WRITE, read_buffer, ssl_read, ssl_write, view
 from simulator.metrics.sample import Phase
 
 if TYPE_CHECKING:
@@ -205,34 +205,60 @@ class Link:
         number = ssl_read(ssl, read_buffer, RECORD)
         if number > 0:
             self._receiver.data_received(view(read_buffer, number)[:])
-        else:
-            self._stuck(number)
+        elif self._wants(number) == WANT_WRITE:
+            self._speak_first()
 
     def _keep(self, data: bytes, sent: int) -> None:
         """Keep what the socket has not taken, and send it when it takes more."""
-        if sent > 0 or self._stuck(sent):
+        wants = WANT_WRITE if sent > 0 else self._wants(sent)
+        if wants:
             self._unsent = bytearray(memoryview(data)[max(sent, 0) :])
             self._loop.add_writer(self._fd(), self._send_rest)
+        if wants == WANT_READ:
+            self._hear_first()
 
     def _send_rest(self) -> None:
         if self._ssl is None or self._unsent is None:
             return
-        sent = ssl_write(self._ssl, openssl.writable(self._unsent), len(self._unsent))
-        if sent <= 0:
-            self._stuck(sent)
-            return
-        del self._unsent[:sent]
+        if self._unsent:
+            sent = ssl_write(self._ssl, openssl.writable(self._unsent), len(self._unsent))
+            if sent <= 0:
+                if self._wants(sent) == WANT_READ:
+                    self._hear_first()
+                return
+            del self._unsent[:sent]
         if not self._unsent:
             self._unsent = None
             self._loop.remove_writer(self._fd())
 
-    def _stuck(self, result: int) -> bool:
-        """Tell whether a read or a write that gave ``result`` has only to wait; else the link is lost."""
+    def _wants(self, result: int) -> int:
+        """Return what a read or a write that gave ``result`` waits for; 0 where the link is lost by it."""
         tls = self._tls
-        if tls is None or openssl.must_wait(tls, result):
-            return tls is not None
-        self._lose(openssl.reason(tls, result))
-        return False
+        if tls is None:
+            return 0
+        wants = openssl.wants(tls, result)
+        if not wants:
+            self._lose(openssl.reason(tls, result))
+        return wants
+
+    # A renegotiation (RFC 5246 7.4.1.1) may want to read before it lets us write, and the other way round.
+
+    def _hear_first(self) -> None:
+        self._loop.remove_writer(self._fd())
+        self._loop.add_reader(self._fd(), self._go_on)
+
+    def _speak_first(self) -> None:
+        if self._unsent is None:
+            self._unsent = bytearray()  # so that what is sent now waits in its turn
+        self._loop.remove_reader(self._fd())
+        self._loop.add_writer(self._fd(), self._go_on)
+
+    def _go_on(self) -> None:
+        if self._sock is None:
+            return
+        self._loop.add_reader(self._fd(), self._readable)
+        self._loop.add_writer(self._fd(), self._send_rest)
+        self._readable()
 
     def _lose(self, error: SSL.Error) -> None:
         code = openssl.verify_result(self._tls) if self._tls is not None else 0

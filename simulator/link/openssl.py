@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RECORD",
+    "WANT_READ",
+    "WANT_WRITE",
     "LoadedCredential",
     "expect_host",
     "forget_errors",
-    "must_wait",
     "native_connection",
     "openssl_version",
     "read_buffer",
@@ -40,11 +41,15 @@ __all__ = [
     "verify_result",
     "verify_words",
     "view",
+    "wants",
     "writable",
 ]
 
 RECORD = 16_384
 """Most plaintext that a TLS record holds (RFC 8446 5.1): reading so much leaves nothing behind in OpenSSL."""
+
+WANT_READ: int = lib.SSL_ERROR_WANT_READ
+WANT_WRITE: int = lib.SSL_ERROR_WANT_WRITE
 
 NO_PARTIAL_WILDCARDS = 0x4
 """X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: ``*.example.org`` may match, ``d*.example.org`` not (RFC 9525)."""
@@ -64,10 +69,10 @@ def native_connection(connection: SSL.Connection) -> Any:
     return native(connection, "_ssl")
 
 
-def must_wait(connection: SSL.Connection, result: int) -> bool:
-    """Tell whether a read or a write that gave ``result``, just now, has only to wait for the socket."""
-    waiting = {lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE}
-    return lib.SSL_get_error(native(connection, "_ssl"), result) in waiting
+def wants(connection: SSL.Connection, result: int) -> int:
+    """Return what a read or a write that gave ``result``, just now, waits for: WANT_READ, WANT_WRITE or 0."""
+    error: int = lib.SSL_get_error(native(connection, "_ssl"), result)
+    return error if error in {WANT_READ, WANT_WRITE} else 0
 
 
 def reason(connection: SSL.Connection, result: int) -> SSL.Error:
