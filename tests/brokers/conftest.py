@@ -31,12 +31,6 @@ def papers(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return Papers.issue(authority, "device-00001", tmp_path_factory.mktemp("fleet"))
 
 
-@pytest.fixture(scope="session")
-def forged(tmp_path_factory: pytest.TempPathFactory) -> Papers:
-    """Papers of the same device name from an authority that the broker does not know."""
-    return Papers.issue(Authority.create("Fleet"), "device-00001", tmp_path_factory.mktemp("forged"))
-
-
 @pytest.fixture(params=KINDS, scope="module")
 def make(request: pytest.FixtureRequest) -> Callable[..., ManagedBroker]:
     """Return the class of a broker that this package starts."""

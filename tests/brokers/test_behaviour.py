@@ -21,7 +21,6 @@ from tests.brokers.wire import (
     connect,
     publish,
     subscribe,
-    trusting,
 )
 from tests.support.tools import require
 
@@ -52,14 +51,6 @@ async def wires(broker: ManagedBroker, context: ssl.SSLContext) -> AsyncIterator
     wires = Wires(broker, context)
     yield wires
     wires.cut()
-
-
-async def refusal(wires: Wires) -> str:
-    """Return the alert with which the broker refuses a client; under TLS 1.3 it comes after the handshake."""
-    with pytest.raises(ssl.SSLError) as refused:
-        await (await wires.open()).receive()
-    wires.cut()
-    return str(refused.value.reason)
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -99,25 +90,6 @@ async def test_speaks_tls_1_2_and_1_3(wires: Wires, version: ssl.TLSVersion) -> 
     wires.context.minimum_version = wires.context.maximum_version = version
     wire = await wires.join(connect("device-00001"))
     assert await wire.ask(PINGREQ) == b"\xd0\x00"
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_tells_a_client_without_certificate_why_it_is_refused(
-    broker: ManagedBroker, version: ssl.TLSVersion
-) -> None:
-    context = trusting(broker)
-    context.maximum_version = version
-    expected = {ssl.TLSVersion.TLSv1_2: "HANDSHAKE_FAILURE", ssl.TLSVersion.TLSv1_3: "CERTIFICATE_REQUIRED"}
-    assert expected[version] in await refusal(Wires(broker, context))
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_tells_a_client_of_an_unknown_authority_why_it_is_refused(
-    broker: ManagedBroker, forged: Papers, version: ssl.TLSVersion
-) -> None:
-    context = forged.context(broker)
-    context.maximum_version = version
-    assert await refusal(Wires(broker, context)) in {"TLSV1_ALERT_UNKNOWN_CA", "TLSV1_ALERT_DECRYPT_ERROR"}
 
 
 async def test_refuses_tls_1_1(broker: ManagedBroker) -> None:
