@@ -27,6 +27,7 @@ from simulator.metrics.sample import Phase
 from simulator.scenario.kinds import TlsVersion
 from tests.support.listener import Listener, reset
 from tests.support.tls import VERSIONS, server_context
+from tests.support.tools import require
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
@@ -97,21 +98,13 @@ def test_what_a_socket_says(code: int, outcome: Outcome) -> None:
     assert failure.of_socket(code)[1].startswith(errno.errorcode[code])
 
 
-def test_no_local_ports_comes_with_advice() -> None:
-    outcome, detail = failure.of_socket(errno.EADDRNOTAVAIL)
-    assert outcome is Outcome.NO_LOCAL_PORTS
-    assert "ip_local_port_range" in detail
-
-
 def test_a_number_that_errno_does_not_know() -> None:
     assert failure.of_socket(0) == (Outcome.CONNECTION_LOST, "0")
 
 
-OUT_OF_FILES = """
-import asyncio, os, resource, socket
+OPENING = """
 from types import SimpleNamespace
 from simulator.link.address import Address
-from simulator.link.failure import LinkError
 from simulator.link.link import Link
 from simulator.link.tls import TlsClient, TlsSettings
 
@@ -120,29 +113,72 @@ async def main():
     tls.check()
     loop = asyncio.get_running_loop()
     lost = loop.create_future()
+    listener = socket.create_server(("127.0.0.1", 0))
+    exhaust(listener)
     link = Link(loop, SimpleNamespace(link_lost=lost.set_result))
-    highest = max(map(int, os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
-    held = []
-    try:
-        while True:
-            held.append(os.dup(0))
-    except OSError:
-        pass
-    link.start(Address("127.0.0.1", socket.AF_INET, ("127.0.0.1", 9)), tls, None)
+    link.start(Address("127.0.0.1", socket.AF_INET, listener.getsockname()), tls, None)
     print(await lost)
 
 asyncio.run(main())
 """
+OUT_OF_FILES = """
+import asyncio, os, resource, socket
+
+def exhaust(listener):
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+    try:
+        while True:
+            os.dup(0)
+    except OSError:
+        pass
+"""
+OUT_OF_PORTS = """
+import asyncio, fcntl, socket, struct
+
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+with socket.socket() as sock:
+    fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
+held = []
+
+def exhaust(listener):
+    with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as file:
+        file.write("40000 40003")
+    try:
+        while True:
+            held.append(socket.create_connection(listener.getsockname()))
+    except OSError:
+        assert len(held) == 4
+"""
+IN_A_NETWORK_OF_ITS_OWN = ("unshare", "--map-root-user", "--net")
+
+
+async def ran(*command: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+
+
+async def opened_by(exhaust: str, *within: str) -> str:
+    """Return what becomes of a link in a process that has run out of something."""
+    ended = await ran(*within, sys.executable, "-c", exhaust + OPENING)
+    assert ended.stderr == ""
+    return ended.stdout
 
 
 async def test_no_descriptors() -> None:
-    ended = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", OUT_OF_FILES], capture_output=True, text=True, check=False
-    )
-    assert ended.stderr == ""
-    assert ended.stdout.startswith("tcp_connect: no_descriptors: EMFILE: ")
-    assert "ulimit -n" in ended.stdout
+    told = await opened_by(OUT_OF_FILES)
+    assert told.startswith("tcp_connect: no_descriptors: EMFILE: ")
+    assert "ulimit -n" in told
+
+
+async def test_no_local_ports() -> None:
+    require("unshare")
+    allowed = await ran(*IN_A_NETWORK_OF_ITS_OWN, "true")
+    if allowed.returncode:
+        pytest.skip(f"no network of its own for a process: {allowed.stderr.strip()}")
+    told = await opened_by(OUT_OF_PORTS, *IN_A_NETWORK_OF_ITS_OWN)
+    assert told.startswith("tcp_connect: no_local_ports: EADDRNOTAVAIL: ")
+    assert "net.ipv4.ip_local_port_range" in told
+    assert "more endpoints" in told
 
 
 # TLS, before it is established.
