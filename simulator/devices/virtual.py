@@ -284,14 +284,16 @@ class VirtualDevice:
                 if self._attempt is not None:
                     self._attempt.accepted(received)
             case Refused(name=name, reason_string=reason):
-                self._broken_off(Phase.MQTT_CONNECT, name, reason or f"the broker answered CONNACK {name}")
+                self._broken_off(
+                    Phase.MQTT_CONNECT, name, said(f"the broker answered CONNACK {name}", reason)
+                )
             case Disconnected(name=name, reason_string=reason):
-                self._broken_off(Phase.SESSION, name, reason or f"the broker sent DISCONNECT {name}")
+                self._broken_off(Phase.SESSION, name, said(f"the broker sent DISCONNECT {name}", reason))
             case Violated(error=error):
                 self._flush()
                 self._broken_off(Phase.SESSION, Outcome.PROTOCOL_ERROR, str(error))
             case PublishRefused(token=token, name=name, reason_string=reason):
-                self._unanswered(token, name, reason or f"the broker answered {name}", received)
+                self._unanswered(token, name, said(f"the broker answered {name}", reason), received)
             case Lost(token=token):
                 self._unanswered(token, Outcome.SESSION_LOST, "the broker kept no session for it", received)
             case Subscribed(codes=codes):
@@ -495,6 +497,11 @@ class VirtualDevice:
         context.recorder.fail(
             context.name, self.name, phase, outcome, detail, due=due, started=started, finished=finished
         )
+
+
+def said(what: str, reason: str | None) -> str:
+    """Return what the broker did, and why, where it says so (MQTT 5.0, 3.2.2.3.9)."""
+    return f"{what}: {reason}" if reason else what
 
 
 def new_session(name: str, context: FleetContext) -> Session:

@@ -124,7 +124,8 @@ def _parse_measure(text: str, fleets: Collection[str]) -> Measure:
         words[-2:] = ["p99.9"]
     fleet = words.pop(0) if _begins_with_fleet(words, fleets) else None
     if fleet is not None and fleets and fleet not in fleets:
-        raise ValueError(f"there is no fleet {quote(fleet)}{did_you_mean(fleet, fleets)}")
+        what = "fleet" if fleet in _PHASES else "fleet or phase"
+        raise ValueError(f"there is no {what} {quote(fleet)}{did_you_mean(fleet, [*fleets, *_PHASES])}")
     match words:
         case ["failures" | "dropped" | "connected" as figure]:
             return Measure(Figure(figure), fleet)

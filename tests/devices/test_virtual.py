@@ -144,7 +144,7 @@ async def test_a_refusal_may_say_why(stand: SetUp) -> None:
     connack = ConnAck(code=0x87, reason_string="no such tenant")
     async with stand(mqtt="5.0", connack=connack, reconnect=NEVER) as (rig, _, credential):
         rig.add(credential).connect(now())
-        assert (await rig.fails()).detail == "no such tenant"
+        assert (await rig.fails()).detail == "the broker answered CONNACK not_authorized: no such tenant"
 
 
 @both
@@ -409,6 +409,7 @@ async def test_a_subscription_that_is_refused(stand: SetUp) -> None:
         peer.connection.send(SubAck(subscribe.packet_id, (0x80,)))
         failure = await rig.fails()
         assert (failure.phase, failure.outcome) == (Phase.SUBSCRIBE, Outcome.SUBSCRIPTION_REFUSED)
+        assert failure.detail == "the broker answered SUBACK unspecified_error"
 
 
 async def test_a_subscription_that_is_never_answered(stand: SetUp) -> None:
@@ -616,6 +617,23 @@ async def test_disconnects_and_stays_away(stand: SetUp) -> None:
         assert rig.failures == []
         device.disconnect(now())
         assert device.state is DeviceState.IDLE
+
+
+async def test_a_farewell_that_the_full_socket_does_not_take_is_counted(stand: SetUp) -> None:
+    telemetry = TELEMETRY | {"payload": {"size": 1_000_000}}
+    async with stand(telemetry=telemetry) as (rig, peer, credential):
+        device = await rig.connected(credential)
+        peer.connection.transport.pause_reading()
+        assert device._link is not None
+        while not device._link.backed_up:
+            device.publish(now(), qos=0)
+        device.disconnect(now())
+        failure = await rig.fails()
+        assert (failure.phase, failure.outcome) == (Phase.SESSION, Outcome.UNFINISHED)
+        assert failure.detail == "the socket was full, so DISCONNECT was not sent"
+        assert device.state is DeviceState.IDLE
+        assert peer.of(Disconnect) == []
+    assert len(rig.failures) == 1
 
 
 async def test_leaves_only_when_everything_is_acknowledged(stand: SetUp) -> None:

@@ -152,7 +152,7 @@ def test_a_run_without_data_meets_nothing(measure: str, limit: str) -> None:
         ("failure", "< 1%", 'not "failure"; did you mean "failures"?'),
         ("", "< 1", 'expected a measure such as "tls_handshake.p99", "failures" or "connected", not ""'),
         ("core2", "< 1", 'not "core2"'),
-        ("cor2.failures", "< 1%", 'there is no fleet "cor2"; did you mean "core2"?'),
+        ("cor2.failures", "< 1%", 'there is no fleet or phase "cor2"; did you mean "core2"?'),
         ("publish.p95", "< 1s", 'or "failures", not "p95"; did you mean "p99"?'),
         ("lag.p95", "< 1s", 'did you mean "p99"?'),
         ("publish.respons.p99", "< 1s", 'expected "response" or "service", not "respons"'),
@@ -160,6 +160,8 @@ def test_a_run_without_data_meets_nothing(measure: str, limit: str) -> None:
         ("publish", "< 1s", 'expected "publish.p99" or another statistic of it, not "publish"'),
         ("publish.p99.9.9", "< 1s", 'or another statistic of it, not "publish.p99.9.9"'),
         ("core2.publis.response.p99", "< 1s", 'did you mean "core2.publish.response.p99"?'),
+        ("disconnect.failures", "== 0", 'there is no fleet or phase "disconnect"; did you mean "connect"?'),
+        ("unsubscribe.p99", "< 1s", 'not "unsubscribe.p99"; did you mean "subscribe.p99"?'),
         ("session.p99", "< 1s", 'expected "session.failures", not "session.p99"'),
         ("failures.p99", "< 1s", "expected a measure"),
         (
