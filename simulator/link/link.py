@@ -193,7 +193,7 @@ class Link:
 
         A broker that refuses our certificate under TLS 1.3 sends its alert and closes, with unread bytes of
         ours, so that the connection is reset. A write that comes after that fails, and then OpenSSL reads no
-        more: the alert has arrived, and its name is lost. So no write may follow our certificate.
+        more: the alert has arrived, and its name is lost. So CONNECT must not be a write of its own.
         """
         if self._sock is not None:
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
