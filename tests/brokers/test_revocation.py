@@ -68,12 +68,11 @@ async def outcome(
 ) -> str:
     """Return ``ok`` where the broker accepts the MQTT session of a device, or why the link was lost."""
     address = await resolve(broker.endpoints[0], asyncio.get_running_loop())
-    wire = Wire()
+    wire = Wire(greeting=connect("device"))
     try:
         await wire.open(
             address, TlsClient(TlsSettings(version, trust=broker.trust), address.host), credential
         )
-        wire.link.send(connect("device"))
         answered = asyncio.create_task(wire.recipient.received(CONNACK_ACCEPTED))
         lost = asyncio.create_task(wire.recipient.lost())
         done, pending = await asyncio.wait([answered, lost], return_when=asyncio.FIRST_COMPLETED)
