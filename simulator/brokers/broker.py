@@ -52,11 +52,17 @@ class Broker(Protocol):
         """One line for the report: program, version, address, authentication."""
         ...
 
+    def look(self) -> tuple[str, ...]:
+        """See whether somebody else's broker answers, and return a sentence for each endpoint that does not.
+
+        It blocks while it looks. Raises BrokerUnreachableError where no endpoint accepts a connection.
+        """
+        ...
+
     async def start(self) -> None:
         """Return when the broker accepts connections; after ``stop()`` at the same address as before.
 
-        Raises BrokerError where a broker of ours cannot be started or runs already, and
-        BrokerUnreachableError where somebody else's accepts no connection.
+        Raises BrokerError where a broker of ours cannot be started or runs already; somebody else's runs.
         """
         ...
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from typing import TYPE_CHECKING, ClassVar, NoReturn
@@ -27,7 +26,7 @@ _CONNECT_SECONDS = 5.0
 
 
 class ExternalBroker:
-    """A broker that runs already; ``start`` only looks whether it answers.
+    """A broker that runs already.
 
     ``trust`` are DER anchors for its certificate (empty: the system's), ``server_name`` the name in it where
     that is not the host of the endpoint.
@@ -66,18 +65,23 @@ class ExternalBroker:
         """The endpoints."""
         return f"external, {', '.join(map(str, self._endpoints))}"
 
-    async def start(self) -> None:
-        """Return when one endpoint has accepted a TCP connection, on which nothing is sent.
+    def look(self) -> tuple[str, ...]:
+        """Make a TCP connection to each endpoint, send nothing on it, and tell of those that do not accept.
 
         Raises BrokerUnreachableError where none has within five seconds, with the reason of each.
         """
-        reasons = []
-        for endpoint in self._endpoints:
-            reason = await _refusal(endpoint)
-            if reason is None:
-                return
-            reasons.append(f"{endpoint}: {reason}")
-        raise BrokerUnreachableError(f"no endpoint of the broker accepts a connection ({'; '.join(reasons)})")
+        refusals = ((endpoint, _refusal(endpoint)) for endpoint in self._endpoints)
+        reasons = [f"{endpoint}: {reason}" for endpoint, reason in refusals if reason is not None]
+        if len(reasons) == len(self._endpoints):
+            listed = "; ".join(reasons)
+            raise BrokerUnreachableError(f"no endpoint of the broker accepts a connection ({listed})")
+        return tuple(
+            f"an endpoint of the broker accepts no connection, so devices that dial it will fail: {reason}"
+            for reason in reasons
+        )
+
+    async def start(self) -> None:
+        """Do nothing: the broker runs already."""
 
     def admit(self, trust: Sequence[bytes], crls: Sequence[bytes] = ()) -> None:
         """Do nothing: the broker's operator tells it whom to accept."""
@@ -103,11 +107,10 @@ class ExternalBroker:
         return None
 
 
-async def _refusal(endpoint: Endpoint) -> str | None:
+def _refusal(endpoint: Endpoint) -> str | None:
     """Return why ``endpoint`` accepts no connection, or None where it does."""
     try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+        socket.create_connection(endpoint, timeout=_CONNECT_SECONDS).close()
     except TimeoutError:
         return f"no answer within {_CONNECT_SECONDS:.0f} s"
     except socket.gaierror as error:
@@ -116,9 +119,6 @@ async def _refusal(endpoint: Endpoint) -> str | None:
         return "it is not a name that DNS can hold"
     except OSError as error:
         return os.strerror(error.errno) if error.errno else str(error)
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
     return None
 
 

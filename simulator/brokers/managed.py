@@ -104,6 +104,10 @@ class ManagedBroker(ABC):
         self._client_trust = tuple(trust)
         self._crls = tuple(crls)
 
+    def look(self) -> tuple[str, ...]:
+        """Return nothing: the broker is still to be started."""
+        return ()
+
     async def take_crls(self, crls: Sequence[bytes]) -> None:
         """Return when every new connection is judged by ``crls``; raise BrokerError where that cannot be."""
         child = self._child

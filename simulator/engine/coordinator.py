@@ -83,6 +83,8 @@ class Coordinator:
             stack.enter_context(made_folder(self.path))
             stack.enter_context(self._fleets)
             self._broker = open_broker(scenario.broker, folder=self._loaded.folder)
+            for sentence in self._broker.look():
+                self._watcher.warning(sentence)
             self._fleets.issue()
             self._broker.admit(self._fleets.trust_anchors, self._fleets.crls())
             self._stack = stack.pop_all()

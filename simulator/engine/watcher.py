@@ -19,6 +19,9 @@ class Watcher(Protocol):
     def issuing(self, fleet: str, done: int, total: int) -> None:
         """Take that certificates are being issued for a fleet: so many of so many."""
 
+    def warning(self, sentence: str) -> None:
+        """Take what does not stop the run, and should be known."""
+
     def broker(self, description: str) -> None:
         """Take which broker accepts connections."""
 

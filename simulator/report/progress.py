@@ -46,6 +46,10 @@ class ProgressView:
             self._issued.add(fleet)
             self._say(f"issuing {total:,} certificate{'' if total == 1 else 's'} for {fleet}")
 
+    def warning(self, sentence: str) -> None:
+        """Say what does not stop the run."""
+        self._say(f"warning: {sentence}")
+
     def broker(self, description: str) -> None:
         """Say which broker accepts connections."""
         self.close()

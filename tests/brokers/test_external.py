@@ -12,6 +12,7 @@ from simulator.brokers.external import ExternalBroker, read_trust
 from simulator.errors import BrokerError, BrokerUnreachableError, UsageError
 from simulator.identity import pem
 from simulator.scenario.kinds import Endpoint
+from tests.support.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,37 +35,47 @@ def closed() -> Endpoint:
         return Endpoint(*server.getsockname())
 
 
-async def test_one_open_endpoint_is_enough_and_nothing_is_sent_to_it(
-    listener: socket.socket, closed: Endpoint
-) -> None:
-    broker = ExternalBroker([closed, Endpoint(*listener.getsockname())])
-    await broker.start()
+def test_nothing_is_sent_to_an_endpoint_that_is_looked_for(listener: socket.socket) -> None:
+    assert ExternalBroker([Endpoint(*listener.getsockname())]).look() == ()
     peer, _ = listener.accept()
     with peer:
         assert peer.recv(1) == b""
-    await broker.stop()
-    await broker.stop()
-    await broker.start()
 
 
-async def test_names_each_endpoint_that_refuses_and_why(closed: Endpoint) -> None:
+def test_one_open_endpoint_is_enough_and_the_dead_ones_are_named(
+    listener: socket.socket, closed: Endpoint
+) -> None:
+    nowhere = Endpoint("does-not-exist.invalid", 8883)
+    broker = ExternalBroker([closed, Endpoint(*listener.getsockname()), nowhere])
+    first, second = broker.look()
+    start = "an endpoint of the broker accepts no connection, so devices that dial it will fail: "
+    assert first == f"{start}{closed}: Connection refused"
+    assert second.startswith(f"{start}{nowhere}: ")
+
+
+def test_names_each_endpoint_that_refuses_and_why(closed: Endpoint) -> None:
     broker = ExternalBroker([closed, Endpoint("does-not-exist.invalid", 8883)])
     with pytest.raises(BrokerUnreachableError) as error:
-        await broker.start()
+        broker.look()
     assert f"{closed}: Connection refused" in str(error.value)
     assert "does-not-exist.invalid:8883: " in str(error.value)
 
 
-async def test_an_endpoint_that_does_not_answer_is_not_waited_for_for_ever(
-    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+def test_an_endpoint_that_does_not_answer_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("simulator.brokers.external._CONNECT_SECONDS", 0.0)
-    with pytest.raises(BrokerUnreachableError, match="no answer within 0 s"):
-        await ExternalBroker([Endpoint(*listener.getsockname())]).start()
+    monkeypatch.setattr("simulator.brokers.external._CONNECT_SECONDS", 0.05)
+    with Listener(backlog=0) as listener:
+        listener.crowd()
+        with pytest.raises(BrokerUnreachableError, match="no answer within 0 s"):
+            ExternalBroker([listener.endpoint]).look()
 
 
-async def test_never_fails_and_uses_nothing(closed: Endpoint) -> None:
+async def test_runs_already_and_never_fails_and_uses_nothing(closed: Endpoint) -> None:
     broker = ExternalBroker([closed], trust=[b"der"], server_name="broker.example")
+    await broker.start()
+    await broker.stop()
+    await broker.start()
     assert broker.usage() is None
     assert (broker.trust, broker.server_name, broker.endpoints) == ((b"der",), "broker.example", (closed,))
     assert broker.description == f"external, {closed}"

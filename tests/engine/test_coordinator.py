@@ -5,6 +5,7 @@ import gc
 import json
 import resource
 import signal
+import socket
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from simulator.report.summary import summarize
 from tests.engine.scenarios import small
 from tests.engine.watching import Witness
 from tests.support.command import SMALL
+from tests.support.listener import Listener
 from tests.support.tools import require
 
 if TYPE_CHECKING:
@@ -244,13 +246,31 @@ async def test_nothing_listens(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_broker_that_is_not_there_is_told_before_anything_is_issued(tmp_path: Path) -> None:
+    witness, loaded = Witness(), small(tmp_path, broker="127.0.0.1:1")
+    with pytest.raises(BrokerUnreachableError), Coordinator(loaded, tmp_path / "run", witness):
+        pass
+    assert witness.steps == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_dead_endpoints_among_others_are_warned_of_before_anything_is_issued(tmp_path: Path) -> None:
+    witness = Witness()
+    with Listener() as listener:
+        loaded = small(tmp_path, broker=f"127.0.0.1:1,{listener.endpoint}")
+        with Coordinator(loaded, tmp_path / "run", witness):
+            pass
+    assert witness.steps[:2] == ["warning", "issuing core2 0/10"]
+    (warning,) = witness.warnings
+    assert warning.endswith("127.0.0.1:1: Connection refused")
+
+
 async def test_every_connect_refused_is_unreachable(tmp_path: Path) -> None:
     """The broker answered when it was looked for, and never again."""
-    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    witness = Witness(started=server.close)
-    report = await run(small(tmp_path, *SHORT, broker=f"127.0.0.1:{port}"), tmp_path / "run", witness)
-    await server.wait_closed()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        witness = Witness(started=server.close)
+        report = await run(small(tmp_path, *SHORT, broker=f"127.0.0.1:{port}"), tmp_path / "run", witness)
     assert (report.conclusion, report.exit_code) == (Conclusion.UNREACHABLE, 4)
     assert {each.outcome for each in report.failures} == {"refused"}
 

@@ -16,12 +16,17 @@ class Witness:
 
     def __init__(self, **on: Callable[[], object]) -> None:
         self.steps: list[str] = []
+        self.warnings: list[str] = []
         self.descriptions: list[str] = []
         self.connected = 0
         self.on = on
 
     def issuing(self, fleet: str, done: int, total: int) -> None:
         self._step(f"issuing {fleet} {done}/{total}", "issuing")
+
+    def warning(self, sentence: str) -> None:
+        self.warnings.append(sentence)
+        self._step("warning")
 
     def broker(self, description: str) -> None:
         self.descriptions.append(description)

@@ -125,6 +125,12 @@ def test_what_it_says_is_not_taken_for_markup() -> None:
     assert "[red]ramp" in screen.drawn[-1]
 
 
+def test_a_warning_is_called_one() -> None:
+    screen = Screen(terminal=False)
+    screen.view.warning("one endpoint is dead")
+    assert screen.text == "warning: one endpoint is dead\n"
+
+
 def test_an_interruption_is_told_at_once() -> None:
     screen = Screen(terminal=False)
     screen.view.stopping()

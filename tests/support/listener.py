@@ -10,6 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Self
 
 from simulator.link.address import Address
+from simulator.scenario.kinds import Endpoint
 from tests.support.changes import SECONDS
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Listener:
     @property
     def address(self) -> Address:
         return Address("127.0.0.1", socket.AF_INET, self._sock.getsockname())
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(*self._sock.getsockname())
 
     def crowd(self) -> None:
         """Fill the queue of a backlog of 0: the next SYN is lost, and sent again a second later."""
