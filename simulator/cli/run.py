@@ -66,10 +66,16 @@ def run(
             show_default=False,
         ),
     ] = None,
+    authorised: Annotated[
+        bool,
+        typer.Option(
+            "--authorised", help="Say that the operator of a broker at a public address lets you load it."
+        ),
+    ] = False,
 ) -> None:
     """Run a scenario and report latency and failures."""
     view = ProgressView()
-    loaded = load(scenario, overrides=set_ or (), seed=seed, broker=broker)
+    loaded = load(scenario, overrides=set_ or (), seed=seed, broker=broker, authorised=authorised)
     with logging_keys(key_log) as keys:
         coordinator = Coordinator(loaded, out, view, keys)
         try:

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from simulator.brokers.launch import open_broker
+from simulator.brokers.permission import objections
 from simulator.clock import MILLISECOND, SECOND, now, wall
 from simulator.engine.fleets import Fleets
 from simulator.engine.scribe import Scribe
-from simulator.errors import BrokerError, FleetError, RunFolderError, UsageError
+from simulator.errors import BrokerError, FleetError, RunFolderError, ScenarioError, UsageError
+from simulator.link.address import addresses
 from simulator.link.openssl import openssl_version
 from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import Run, RunStatus, Stage
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from simulator.link.key_log import KeyLog
     from simulator.report.figures import Report
     from simulator.scenario.loader import LoadedScenario
+    from simulator.scenario.model import Scenario
     from simulator.timetable import StageTimes
 
 __all__ = ["Coordinator"]
@@ -78,6 +81,7 @@ class Coordinator:
         """Get ready, what is quick to fail first; raise a SimulatorError where the run cannot begin."""
         scenario = self._loaded.scenario
         raise_descriptor_limit(sum(fleet.devices for fleet in scenario.fleets.values()))
+        ask_permission(scenario)
         self._stages = timetable(scenario)
         with ExitStack() as stack:
             stack.enter_context(made_folder(self.path))
@@ -229,6 +233,13 @@ class Coordinator:
             versions=versions(),
             machine=machine(),
         )
+
+
+def ask_permission(scenario: Scenario) -> None:
+    """Raise ScenarioError where the broker may not be loaded like this; nothing is connected to find out."""
+    found = {endpoint: addresses(endpoint) for endpoint in scenario.broker.endpoints}
+    if wrong := objections(scenario, found):
+        raise ScenarioError(wrong)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from simulator.scenario.fields import EndpointText, Port, Text
+from simulator.scenario.fields import EndpointText, Flag, Port, Text
 from simulator.scenario.kinds import BrokerKind
 from simulator.scenario.table import Mistake, Table
 from simulator.scenario.wording import quote
@@ -13,7 +13,7 @@ from simulator.scenario.wording import quote
 __all__ = ["Broker"]
 
 _OF_MANAGED = ("host", "port")
-_OF_EXTERNAL = ("endpoints", "trust", "server_name")
+_OF_EXTERNAL = ("endpoints", "authorised", "trust", "server_name")
 
 
 class Broker(Table):
@@ -30,6 +30,13 @@ class Broker(Table):
 
     endpoints: tuple[EndpointText, ...] = Field((), examples=[["broker.example:8883"]])
     """Where an external broker listens: ``host:port`` or ``[address]:port``, port 8883 unless said."""
+
+    authorised: Flag = False
+    """Whether the operator of an external broker lets you load it; needed for one at a public address.
+
+    That is one that can be reached from anywhere: not loopback, link-local, private (RFC 1918, RFC 4193) or
+    shared (RFC 6598).
+    """
 
     trust: tuple[Text, ...] = ()
     """PEM files with the authorities that may vouch for an external broker, relative to the scenario.

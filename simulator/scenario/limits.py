@@ -1,14 +1,28 @@
-"""Bounds on the generator of the load itself: the ``[limits]`` table. Values only."""
+"""Bounds on the load, and on its generator: the ``[limits]`` table. Values only."""
+
+from pydantic import Field
 
 from simulator.clock import MILLISECOND, SECOND
-from simulator.scenario.fields import Count, Duration, Interval
+from simulator.scenario.fields import Count, Duration, Interval, Rate
 from simulator.scenario.table import Table
 
 __all__ = ["Limits"]
 
 
 class Limits(Table):
-    """How much the generator may have under way, and when its own slowness spoils a run."""
+    """How much the run may ask for and have under way, and when the generator's own slowness spoils it."""
+
+    connects: Rate | None = Field(None, examples=["100/s"])
+    """Most connects that a stage may ask for, all fleets together; a scenario that asks for more is refused.
+
+    Without it, 100/s where the broker is external and at a public address, and no bound elsewhere.
+    """
+
+    messages: Rate | None = Field(None, examples=["1000/s"])
+    """Most messages that telemetry and a stage may ask for, all fleets together; more is refused likewise.
+
+    Without it, 1000/s where the broker is external and at a public address, and no bound elsewhere.
+    """
 
     connecting: Count = 1_000
     """Most connection attempts under way at once; more that become due are dropped and counted."""

@@ -98,7 +98,7 @@ class Scenario(Table):
     """What the run must achieve to count as met: a limit by measure."""
 
     limits: Limits = Limits()
-    """Bounds on the generator of the load."""
+    """Bounds on the load and on its generator."""
 
     @field_validator("fleets", "stages")
     @classmethod

@@ -1,4 +1,4 @@
-"""Changes to a scenario from the command line: ``--set fleet.core2.devices=2000``, ``--seed``, ``--broker``.
+"""Changes to a scenario from the command line, such as ``--set fleet.core2.devices=2000`` and ``--broker``.
 
 They are made in the text itself, comments kept, so that what is saved with a run is what ran. This module
 must not know what a scenario may say: a wrong value is found when the changed text is read.
@@ -18,12 +18,21 @@ from simulator.scenario.kinds import BrokerKind
 from simulator.scenario.positions import KeyPath, split_key, written
 from simulator.scenario.wording import did_you_mean, quote
 
-__all__ = ["Override", "broker_override", "change", "parse_override", "seed_override"]
+__all__ = [
+    "Override",
+    "authorised_override",
+    "broker_override",
+    "change",
+    "parse_override",
+    "seed_override",
+]
 
 _ASSIGNMENT = re.compile(r"((?:\"[^\"]*\"|'[^']*'|[^=\"'])+)=(.*)", re.DOTALL)
 _INDEX = re.compile(r"\[([0-9]+)\]")
-_OF_MANAGED, _OF_EXTERNAL = ("host", "port"), ("endpoints", "trust", "server_name")
-"""Settings of a file's broker that one of the same sort, started by the run or not, has as well."""
+_OF_MANAGED, _OF_ELSEWHERE = ("host", "port"), ("trust", "server_name")
+_OF_EXTERNAL = ("endpoints", "authorised", *_OF_ELSEWHERE)
+"""Settings of a file's broker that one of the same sort, started by the run or not, has as well; a permission
+to load the file's endpoints is none for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +60,29 @@ def seed_override(seed: int) -> Override:
     return Override(f"--seed {seed}", ("seed",), seed)
 
 
+def authorised_override() -> Override:
+    """Return the change that ``--authorised`` stands for."""
+    return Override("--authorised", ("broker", "authorised"), True)
+
+
 def broker_override(text: str, now: object) -> Override:
     """Return the change that ``--broker`` stands for: a kind, or the endpoints of an external broker.
 
-    ``now`` is the file's own broker, of which that stays which the new kind has as well.
+    ``now`` is the file's own broker, of which that stays which the new one has as well.
     """
     given = f"--broker {text}"
     if text in set(BrokerKind):
         new: dict[str, object] = {"kind": text}
+        shared = _OF_EXTERNAL if text == BrokerKind.EXTERNAL else _OF_MANAGED
     elif ":" in text or "." in text or text == "localhost":
         new = {"kind": "external", "endpoints": [part.strip() for part in text.split(",")]}
+        shared = _OF_ELSEWHERE
     else:
         meant = did_you_mean(text, BrokerKind)
         raise ValueError(
             f'{given}: expected "embedded", "mosquitto" or an endpoint such as "host:8883"{meant}'
         )
     old = now if isinstance(now, dict) else {}
-    shared = _OF_EXTERNAL if new["kind"] == "external" else _OF_MANAGED
     return Override(given, ("broker",), {key: old[key] for key in shared if key in old} | new)
 
 

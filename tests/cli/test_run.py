@@ -124,6 +124,9 @@ def test_nothing_listens(folder: Path) -> None:
         (["small.toml", "--broker", "mosquito"], "--broker mosquito"),
         (["small.toml", "--seed", "-1"], "--seed -1"),
         (["small.toml", "--key-log", "none/keys.log"], "cannot write the TLS key log none/keys.log"),
+        (["small.toml", "--broker", "8.8.8.8"], "say so with --authorised"),
+        (["small.toml", "--authorised"], "--authorised: belongs to a broker of kind"),
+        (["small.toml", "--set", "limits.messages=99/s"], "asks for 100 messages/s"),
         (["small.toml", "--broker", "127.0.0.1:1", "--set", 'broker.trust=["none.pem"]'], "none.pem"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -145,6 +148,34 @@ def test_a_mistake_is_one_sentence_and_code_2(
     assert said in err
     assert len(err.splitlines()) == 1
     assert err.startswith("error: ")
+
+
+CONNECTS_NOWHERE = """
+import os, sys
+sys.addaudithook(lambda event, _: event == "socket.connect" and os._exit(99))
+from simulator.cli.app import main
+sys.argv = ["simulator", "run", "small.toml", *sys.argv[1:]]
+main()
+"""
+"""A run that ends, with code 99, before any socket of it connects."""
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--broker", "8.8.8.8:8883,127.0.0.1:1"], 2),
+        (["--broker", "127.0.0.1:1,8.8.8.8:8883", "--authorised", "--set", "fleet.core2.devices=1000"], 2),
+        (["--broker", "127.0.0.1:1"], 99),
+    ],
+    ids=["no permission", "too much", "the negative twin"],
+)
+def test_nothing_is_connected_to_before_it_is_permitted(folder: Path, options: list[str], code: int) -> None:
+    command = [COMMAND[0], "-c", CONNECTS_NOWHERE, *options]
+    ended = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (code, ""), ended.stderr
+    assert not (folder / "runs").exists() or code == 99
 
 
 def test_a_certificate_from_another_authority_is_counted_not_raised(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from simulator.errors import BrokerUnreachableError
-from simulator.link.address import Address, resolve
+from simulator.link.address import Address, addresses, resolve
 from simulator.scenario.kinds import Endpoint
 
 
@@ -25,6 +25,7 @@ async def test_an_address_is_taken_as_it_is(
 ) -> None:
     found = await resolve(Endpoint(host, 8883), asyncio.get_running_loop())
     assert found == Address(host, family, sockaddr)
+    assert addresses(Endpoint(host, 8883)) == (found,)
 
 
 async def test_a_name_keeps_its_name() -> None:
@@ -39,6 +40,8 @@ async def test_a_name_without_an_address_is_told_in_one_sentence(host: str) -> N
         BrokerUnreachableError, match=rf"^the name of the broker, {host}, cannot be resolved: \w.+$"
     ):
         await resolve(Endpoint(host, 8883), asyncio.get_running_loop())
+    with pytest.raises(BrokerUnreachableError, match=rf"^the name of the broker, {host}, cannot be resolved"):
+        addresses(Endpoint(host, 8883))
 
 
 class TwoAddresses:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from simulator.scenario.overrides import (
     Override,
+    authorised_override,
     broker_override,
     change,
     parse_override,
@@ -150,6 +151,11 @@ def test_says_how_many_elements_a_list_without_names_has() -> None:
         ("mosquitto", {"kind": "embedded", "port": 1883}, {"kind": "mosquitto", "port": 1883}),
         ("embedded", {"kind": "external", "endpoints": ["a"], "trust": ["ca.pem"]}, {"kind": "embedded"}),
         ("external", {"kind": "external", "endpoints": ["a"]}, {"kind": "external", "endpoints": ["a"]}),
+        (
+            "external",
+            {"kind": "external", "endpoints": ["a"], "authorised": True},
+            {"kind": "external", "endpoints": ["a"], "authorised": True},
+        ),
         ("localhost", {"kind": "embedded", "port": 1}, {"kind": "external", "endpoints": ["localhost"]}),
         (
             "a.example, [::1]:1884",
@@ -160,6 +166,17 @@ def test_says_how_many_elements_a_list_without_names_has() -> None:
 )
 def test_another_broker_keeps_what_it_has_in_common(text: str, now: object, table: dict[str, object]) -> None:
     assert broker_override(text, now) == Override(f"--broker {text}", ("broker",), table)
+
+
+def test_permission_to_load_one_broker_is_none_for_another() -> None:
+    permitted = {"kind": "external", "endpoints": ["a.example"], "authorised": True}
+    assert broker_override("b.example", permitted).value == {"kind": "external", "endpoints": ["b.example"]}
+
+
+def test_permission_is_written_into_the_broker_that_is_meant() -> None:
+    text, made, wrong = change("", [broker_override("a.example", None), authorised_override()])
+    assert tomllib.loads(text)["broker"]["authorised"] is True
+    assert (made[1].given, wrong) == ("--authorised", [])
 
 
 def test_a_misspelled_broker_is_not_taken_for_a_host() -> None:
