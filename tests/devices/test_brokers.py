@@ -113,7 +113,7 @@ async def test_every_message_arrives_once_with_its_device_counter_and_due_time(
     assert {failure.outcome for failure in rig.failures} <= {Outcome.UNFINISHED}  # under way when it ended
 
 
-async def test_commands_reach_the_device(
+async def test_a_subscription_is_granted(
     scene: Callable[..., AbstractAsyncContextManager[Scene]], device: Credential
 ) -> None:
     async with scene(subscribe=[{"topic": "commands/{device}", "qos": 1}]) as (rig, _):

@@ -1,4 +1,4 @@
-"""An independent client (aiomqtt, on paho) that hears what a broker hears."""
+"""An independent client (aiomqtt, on paho) that hears what a broker hears, and says what it is told to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ class Observer:
 
     def __init__(self, client: aiomqtt.Client) -> None:
         self.heard: list[Heard] = []
+        self._client = client
         self._messages = aiter(client.messages)
+
+    async def says(self, topic: str, payload: str, qos: int = 2, *, retain: bool = False) -> None:
+        """Publish a message, and wait until the broker has taken it."""
+        await self._client.publish(topic, payload, qos=qos, retain=retain)
 
     async def hears(self, enough: Callable[[list[Heard]], bool]) -> list[Heard]:
         """Listen until it is enough."""

@@ -1,9 +1,10 @@
-"""Programs that some tests need, and what to do where one is missing."""
+"""What some tests need of the machine, and what to do where it is missing."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,8 +12,13 @@ import pytest
 def require(program: str) -> str:
     """Return the path of ``program``; skip the test where it is missing, fail where CI runs."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin:/sbin")
-    if path is not None:
-        return path
+    if path is None:
+        lacking(f"{program} is not installed")
+    return path
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip the test because of what this machine lacks; fail where CI runs."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{program} is not installed, and CI must run every test")
-    pytest.skip(f"{program} is not installed")
+        pytest.fail(f"{what}, and CI must run every test")
+    pytest.skip(what)
