@@ -5,9 +5,14 @@ It imports next to nothing, so that Ctrl-C is answered in order while the rest i
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 __all__ = ["BUG", "INTERRUPTED", "main"]
 
@@ -20,13 +25,29 @@ BUG = 70
 
 def main() -> None:
     """Run the command line. SIGTERM is the same as Ctrl-C: both end in KeyboardInterrupt and code 130."""
+    answer_signals(leave_at_once)
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        from simulator.cli.verbs import execute  # noqa: PLC0415 - takes half a second, in which Ctrl-C may come
+        from simulator.cli import verbs  # noqa: PLC0415 - takes half a second, in which Ctrl-C may come
 
-        sys.exit(execute())
+        app = verbs.asked_for()  # imports, too
+        answer_signals(signal.default_int_handler)
+        sys.exit(verbs.execute(app))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except Exception:  # noqa: BLE001 - a bug; Python's own exit code, 1, would say that a threshold is broken
-        traceback.print_exc()
+    except Exception as bug:  # noqa: BLE001 - Python's own exit code, 1, would say that a threshold is broken
+        sys.excepthook(type(bug), bug, bug.__traceback__)
         sys.exit(BUG)
+
+
+def answer_signals(how: Callable[[int, FrameType | None], object]) -> None:
+    """Answer Ctrl-C and SIGTERM in the same way."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, how)
+
+
+def leave_at_once(*_: object) -> NoReturn:
+    """End without a word, since nothing has begun.
+
+    An exception would not do: raised in one of the callbacks that importing consists of, Python swallows it.
+    """
+    os._exit(INTERRUPTED)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-import simulator
 from simulator.errors import ScenarioError, SimulatorError, UsageError
 
-__all__ = ["command_line", "execute"]
+__all__ = ["asked_for", "command_line", "execute"]
 
 _GROUPS = ("fleet", "broker")
 """Verbs that have verbs below them."""
@@ -29,7 +28,7 @@ EPILOG = (
 def show_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
-        typer.echo(f"simulator {simulator.__version__}")
+        typer.echo(f"simulator {metadata.version('mqtt-fleet-simulator')}")
         raise typer.Exit
 
 
@@ -62,9 +61,14 @@ def command_line(*verbs: str) -> typer.Typer:
     return app
 
 
-def execute() -> int:
+def asked_for() -> typer.Typer:
+    """Return the command line with the verb that this process was started for."""
+    return command_line(*(verb for verb in sys.argv[1:2] if verb in _VERBS))
+
+
+def execute(app: typer.Typer | None = None) -> int:
     """Run the command line and return its exit code; what is wrong becomes a sentence on stderr."""
-    app = command_line(*(verb for verb in sys.argv[1:2] if verb in _VERBS))
+    app = app or asked_for()
     try:
         return app(standalone_mode=False) or 0
     except typer.TyperException as error:

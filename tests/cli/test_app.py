@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from simulator import __version__
 from simulator.cli.app import main
 from simulator.cli.usage import usage_error
 from simulator.cli.verbs import command_line, execute
@@ -46,7 +48,7 @@ def test_the_exit_codes_are_in_the_help() -> None:
 
 def test_the_version(tmp_path: Path) -> None:
     ended = simulator("--version", folder=tmp_path)
-    assert (ended.code, ended.out) == (0, f"simulator {__version__}\n")
+    assert (ended.code, ended.out) == (0, f"simulator {version('mqtt-fleet-simulator')}\n")
 
 
 @pytest.mark.parametrize(
@@ -150,10 +152,35 @@ def test_ctrl_c_during_the_imports_ends_with_130_and_without_a_word(
     assert [line for line in ended.err.splitlines() if not line.startswith("import time:")] == []
 
 
+INTERRUPTED_UNSEEN = """
+import signal, sys, weakref
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            lock = Finder()
+            weakref.finalize(lock, signal.raise_signal, signal.{number})
+            del lock
+
+sys.meta_path.insert(0, Finder())
+sys.argv = ["simulator", "--version"]
+from simulator.cli.app import main
+main()
+"""
+"""The interrupt comes in a callback of the garbage collector, as those of import locks are."""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_during_the_imports_cannot_be_swallowed(number: str) -> None:
+    program = INTERRUPTED_UNSEEN.format(number=number)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 def test_a_bug_is_not_taken_for_a_broken_threshold(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("simulator.cli.verbs.execute", lambda: 1 // 0)
+    monkeypatch.setattr("simulator.cli.verbs.execute", lambda _: 1 // 0)
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(SystemExit) as ended:
