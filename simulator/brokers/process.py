@@ -76,14 +76,29 @@ class Child(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(cls, command: Command) -> Self:
-        """Start ``command`` in a session of its own, out of reach of the terminal's Ctrl-C."""
+        """Start ``command`` in a session of its own, out of reach of the terminal's Ctrl-C.
+
+        A cancellation takes effect when the child runs, and ends it. asyncio would kill a child that is still
+        being started, but not what that child has started, and then wait for its output to end.
+        """
         loop = asyncio.get_running_loop()
+        execution = loop.subprocess_exec(lambda: cls(command), *command.argv, start_new_session=True)
+        starting = loop.create_task(execution, name="start of a child process")
+        cancelled: asyncio.CancelledError | None = None
+        while not starting.done():
+            try:
+                await asyncio.wait([starting])
+            except asyncio.CancelledError as error:
+                cancelled = error
         try:
-            _, child = await loop.subprocess_exec(lambda: cls(command), *command.argv, start_new_session=True)
+            _, child = starting.result()
         except BaseException:
             command.clear()
             raise
         child.write(command.stdin)
+        if cancelled is not None:
+            await child.stop()
+            raise cancelled
         return child
 
     def write(self, data: bytes) -> None:

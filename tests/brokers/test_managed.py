@@ -8,12 +8,14 @@ import signal
 import socket
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 import uvloop
 
+from simulator.brokers.mosquitto import MosquittoBroker
 from simulator.errors import BrokerError
 from simulator.identity.store import FleetStore
 from simulator.scenario.kinds import Endpoint
@@ -21,7 +23,6 @@ from tests.brokers.wire import Papers, Wires, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from simulator.brokers.managed import ManagedBroker
     from simulator.identity.authority import Authority
@@ -242,6 +243,37 @@ async def test_start_that_is_cancelled_leaves_nothing_behind(broker: ManagedBrok
             await broker.start()
     assert not children()
     assert not files(temporary)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize(("steps", "times"), [(1, 1), (1, 3), (2, 1)])
+def test_start_that_is_cancelled_at_any_step_leaves_nothing_behind(
+    make: Callable[..., ManagedBroker],
+    authority: Authority,
+    loop: Callable[[], asyncio.AbstractEventLoop],
+    steps: int,
+    times: int,
+) -> None:
+    """The loop is held up meanwhile, as on a busy machine, so that the broker is further than it knows."""
+
+    async def life() -> None:
+        broker = make([authority.root])
+        starting = asyncio.create_task(broker.start(), name="start")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        processes = 2 if make is MosquittoBroker else 1  # mosquitto hangs on a leash
+        while children() and len(children()) < processes:
+            pass
+        for _ in range(times):
+            starting.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(life())
+    assert not children()
+    assert not files(Path(tempfile.gettempdir()))
 
 
 async def test_ends_when_its_parent_is_killed(make: Callable[..., ManagedBroker], temporary: Path) -> None:
