@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -271,6 +272,19 @@ def test_a_killed_run_takes_its_broker_along_and_can_be_reported(folder: Path) -
     assert ended.code == 3
     assert "was killed before its end" in ended.out
     assert "tls_handshake" in ended.out
+
+
+def test_a_disk_that_fills_up_is_told_and_the_figures_are_shown(folder: Path) -> None:
+    """Files may not grow any more, as on a full disk."""
+    with Running(["run", "small.toml", "--out", "results", *LONG], folder) as running:
+        running.wait_for("steady")
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (2048, 2048))
+        ended = running.end()
+    assert ended.code == 3
+    assert sane(ended.err)
+    assert "Incomplete. Cannot write results/" in ended.out
+    assert "tls_handshake" in ended.out
+    assert ended.err.splitlines()[-1].startswith("Not saved: cannot write results/")
 
 
 def test_typed_ctrl_c_on_a_terminal_leaves_it_as_it_was(folder: Path) -> None:
