@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SCENARIO = """\
 title = "Some devices are revoked, and more of them during the run"
 seed = 3
+[limits]
+lag = "10s" # a busy test machine must not make the run not count
 [fleet.core2]
 devices = 40
 revoked = 0.05
@@ -53,6 +55,8 @@ The ramp lasts until all have connected: who is in a handshake when the list com
 
 SELF_SIGNED = """\
 title = "Every device vouches for itself"
+[limits]
+lag = "10s"
 [fleet.own]
 devices = 20
 certificates = "self-signed"
