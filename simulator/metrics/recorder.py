@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.clock import MICROSECOND
+from simulator.metrics.delivery import DeliveryCounts, DeliveryKey
 from simulator.metrics.outcome import NO_FAILURES, Outcome
 from simulator.metrics.sample import CONNECT_STEPS, LAG_PHASES, Failure, Phase, Sample
 from simulator.metrics.snapshot import (
@@ -86,6 +87,7 @@ class Recorder:
         self._series: dict[SeriesKey, Series] = {}
         self._arrivals: dict[ArrivalKey, ArrivalCounts] = {}
         self._resumptions: dict[str, ResumptionCounts] = {}
+        self._deliveries: dict[DeliveryKey, DeliveryCounts] = {}
 
     def series(self, fleet: str, phase: Phase) -> Series:
         """Return the series to which the devices of ``fleet`` append samples of ``phase``."""
@@ -101,6 +103,10 @@ class Recorder:
     def resumptions(self, fleet: str) -> ResumptionCounts:
         """Return the counters of TLS sessions that the devices of ``fleet`` resumed, or offered in vain."""
         return self._resumptions.setdefault(fleet, ResumptionCounts())
+
+    def deliveries(self, fleet: str, phase: Phase, qos: int) -> DeliveryCounts:
+        """Return the counters that whoever observes messages on their way through the broker increments."""
+        return self._deliveries.setdefault(DeliveryKey(fleet, phase, qos), DeliveryCounts())
 
     def fail(
         self,
@@ -137,6 +143,7 @@ class Recorder:
         start, self._end = self._end, max(at - self.origin, self._end)
         series = {key: series.drain() for key, series in self._series.items()}
         arrivals = {key: _drain(counts) for key, counts in self._arrivals.items()}
+        deliveries = {key: counts.drain() for key, counts in self._deliveries.items()}
         return Snapshot(
             shard=self._shard,
             stage="" if self.draining else self.stage,
@@ -148,6 +155,7 @@ class Recorder:
             cpu=cpu,
             rss=rss,
             resumptions={fleet: _taken(counts) for fleet, counts in self._resumptions.items() if counts},
+            deliveries={key: counts for key, counts in deliveries.items() if counts},
         )
 
 

@@ -9,7 +9,7 @@ import json
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["CONNECT_STEPS", "LAG_PHASES", "Failure", "Kind", "Phase", "Sample"]
+__all__ = ["CONNECT_STEPS", "HEARD", "LAG_PHASES", "Failure", "Kind", "Phase", "Sample"]
 
 
 class Phase(StrEnum):
@@ -18,6 +18,9 @@ class Phase(StrEnum):
     ``CONNECT`` is a whole attempt, TCP to CONNACK; those before it are its steps. ``TLS_HANDSHAKE`` is a full
     handshake, and any that failed; ``TLS_RESUMPTION`` one that resumed a TLS session. ``SESSION`` is the life
     of a session once it is established: it has no duration worth a histogram, but it can fail.
+
+    ``DELIVER``, ``COMMAND`` and ``COMMAND_ANSWER`` go from one end to the other, through the broker: of a
+    message of a device to the observer, of a command to its device, and of a command to the device's answer.
     """
 
     TCP_CONNECT = "tcp_connect"
@@ -28,13 +31,18 @@ class Phase(StrEnum):
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
     DELIVER = "deliver"
+    COMMAND = "command"
+    COMMAND_ANSWER = "command_answer"
     SESSION = "session"
 
 
 CONNECT_STEPS = frozenset({Phase.TCP_CONNECT, Phase.TLS_HANDSHAKE, Phase.TLS_RESUMPTION, Phase.MQTT_CONNECT})
 """Steps of ``CONNECT``: where one fails, the attempt fails, and counts as one failure."""
 
-LAG_PHASES = frozenset({Phase.TCP_CONNECT, Phase.PUBLISH})
+HEARD = frozenset({Phase.DELIVER, Phase.COMMAND_ANSWER})
+"""What is heard of messages whose ``PUBLISH`` or ``COMMAND`` counts as a step already: no step by itself."""
+
+LAG_PHASES = frozenset({Phase.TCP_CONNECT, Phase.PUBLISH, Phase.COMMAND})
 """The first steps after an arrival: only between due and started of these is the generator alone at work."""
 
 

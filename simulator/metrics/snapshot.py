@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from simulator.metrics.delivery import DeliveryCounts, DeliveryKey
 from simulator.metrics.histogram import Histogram
 from simulator.metrics.outcome import NO_FAILURES, Outcome
-from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
+from simulator.metrics.sample import CONNECT_STEPS, HEARD, Kind, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ class ArrivalOf(StrEnum):
 
     CONNECT = "connect"
     MESSAGE = "message"
+    COMMAND = "command"
 
 
 @dataclass(slots=True)
@@ -151,6 +153,8 @@ class Snapshot:
     """Bytes resident at ``end``."""
     resumptions: Mapping[str, ResumptionCounts] = field(default_factory=dict)
     """By fleet; of those that resume their TLS sessions only."""
+    deliveries: Mapping[DeliveryKey, DeliveryCounts] = field(default_factory=dict)
+    """Of the observer alone, whose snapshots have no devices."""
 
 
 class Totals:
@@ -161,6 +165,7 @@ class Totals:
         self._arrivals: dict[ArrivalKey, ArrivalCounts] = {}
         self._devices: dict[int, Mapping[str, Mapping[str, int]]] = {}
         self._resumptions: dict[str, ResumptionCounts] = {}
+        self._deliveries: dict[DeliveryKey, DeliveryCounts] = {}
 
     def add(self, snapshot: Snapshot) -> None:
         """Add one interval of one shard."""
@@ -170,6 +175,8 @@ class Totals:
             self._arrivals.setdefault(arrival, ArrivalCounts()).add(counts)
         for fleet, resumptions in snapshot.resumptions.items():
             self._resumptions.setdefault(fleet, ResumptionCounts()).add(resumptions)
+        for delivery, fates in snapshot.deliveries.items():
+            self._deliveries.setdefault(delivery, DeliveryCounts()).add(fates)
         self._devices[snapshot.shard] = snapshot.devices
 
     def series(self, key: SeriesKey) -> SeriesInterval:
@@ -197,7 +204,7 @@ class Totals:
         """Return how many steps ended in which way; over all phases, a connect counts as one."""
         counts: Counter[str] = Counter()
         for key, series in self._select(fleet, phase):
-            if phase is not None or key.phase not in CONNECT_STEPS:
+            if phase is not None or key.phase not in CONNECT_STEPS | HEARD:
                 counts.update(series.outcomes)
         return counts
 
@@ -230,6 +237,22 @@ class Totals:
     def resumptions(self, fleet: str) -> ResumptionCounts | None:
         """Return what became of a fleet's TLS sessions; None where it does not resume them."""
         return self._resumptions.get(fleet)
+
+    @property
+    def delivery_keys(self) -> list[DeliveryKey]:
+        """The ways on which messages were observed, sorted by fleet and in the order of a device's life."""
+        order = list(Phase)
+        return sorted(self._deliveries, key=lambda key: (key.fleet, order.index(key.phase), key.qos))
+
+    def deliveries(
+        self, *, fleet: str | None = None, phase: Phase | None = None, qos: int | None = None
+    ) -> DeliveryCounts:
+        """Return the sum of the deliveries of a fleet, a phase and a quality of service (of all)."""
+        whole = DeliveryCounts()
+        for key, counts in self._deliveries.items():
+            if fleet in (None, key.fleet) and phase in (None, key.phase) and qos in (None, key.qos):
+                whole.add(counts)
+        return whole
 
     @property
     def devices(self) -> dict[str, Counter[str]]:

@@ -5,11 +5,14 @@
             | "lag" "." stat                                  how late the generator was
             | [phase "."] "failures"                          how many attempts failed, or which share
             | "dropped"                                       arrivals over the in-flight cap, or which share
+            | [way "."] ("lost" | "duplicated" | "reordered") messages, or which share of those that were sent
             | "connected"                                     devices at the end of the last stage, or share
+    way     = "deliver" | "command" | "command_answer"
     stat    = "p50" | "p90" | "p99" | "p99.9" | "max" | "mean" | "count"
     limit   = ("<" | "<=" | "==" | ">=" | ">") value          800ms, 0.1%, 500
 
-A figure without data never meets a threshold. This module knows nothing of scenarios but their units.
+A figure without data never meets a threshold; of lost messages there is data once the fate of all is settled.
+This module knows nothing of scenarios but their units.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from simulator.clock import MICROSECOND
-from simulator.metrics.sample import Kind, Phase
+from simulator.metrics.sample import HEARD, Kind, Phase
 from simulator.scenario.units import parse_duration
 from simulator.scenario.wording import alternatives, did_you_mean, nearest, quote
 
@@ -50,6 +53,9 @@ class Figure(StrEnum):
     FAILURES = "failures"
     DROPPED = "dropped"
     CONNECTED = "connected"
+    LOST = "lost"
+    DUPLICATED = "duplicated"
+    REORDERED = "reordered"
 
 
 class Unit(StrEnum):
@@ -127,8 +133,8 @@ def _parse_measure(text: str, fleets: Collection[str]) -> Measure:
         what = "fleet" if fleet in _PHASES else "fleet or phase"
         raise ValueError(f"there is no {what} {quote(fleet)}{did_you_mean(fleet, [*fleets, *_PHASES])}")
     match words:
-        case ["failures" | "dropped" | "connected" as figure]:
-            return Measure(Figure(figure), fleet)
+        case [word] if word in _ALONE:
+            return Measure(Figure(word), fleet)
         case ["lag", word]:
             return Measure(Figure.LAG, fleet, stat=_stat_word(word))
     if not words or words[0] not in _PHASES:
@@ -146,14 +152,17 @@ def _whole_hint(text: str, words: list[str], fleets: Collection[str]) -> str:
 
 
 _PHASES = tuple(str(phase) for phase in Phase)
-_HEADS = (*_PHASES, "lag", "failures", "dropped", "connected")
+_FATES = ("lost", "duplicated", "reordered")
+_ALONE = ("failures", "dropped", "connected", *_FATES)
+_HEADS = (*_PHASES, "lag", *_ALONE)
+_WAYS = HEARD | {Phase.COMMAND}
 
 
 def _begins_with_fleet(words: list[str], fleets: Collection[str]) -> bool:
     """Tell whether the first word names a fleet: the word of a phase does so only where it must."""
     first, second = (*words, "")[:2]
     if first in _HEADS:
-        return second in _HEADS and not (first in _PHASES and second == "failures")
+        return second in _HEADS and not (first in _PHASES and second in ("failures", *_FATES))
     return second in _HEADS or first in fleets
 
 
@@ -164,6 +173,8 @@ def _parse_phase(text: str, fleet: str | None, phase: Phase, tail: list[str]) ->
             raise ValueError(f"a handshake that fails counts as a full one: {expected}, not {quote(text)}")
         case ["failures"]:
             return Measure(Figure.FAILURES, fleet, phase)
+        case [word] if word in _FATES and phase in _WAYS:
+            return Measure(Figure(word), fleet, phase)
         case _ if phase is Phase.SESSION:
             raise ValueError(f'a session has failures only: expected "session.failures", not {quote(text)}')
         case [word]:
@@ -224,6 +235,11 @@ def _measure(
         case Figure.DROPPED:
             arrivals = totals.arrivals(fleet=of.fleet)
             part, whole = arrivals.dropped, arrivals.due
+        case Figure.LOST | Figure.DUPLICATED | Figure.REORDERED:
+            counts = totals.deliveries(fleet=of.fleet, phase=of.phase)
+            if not counts.settled:
+                return None
+            part, whole = getattr(counts, of.figure), counts.sent
         case Figure.CONNECTED:
             fleets = [states for name, states in devices.items() if of.fleet in (None, name)]
             part = sum(states.get("connected", 0) for states in fleets)

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from simulator.metrics.delivery import DeliveryCounts, DeliveryKey
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import (
     ArrivalCounts,
@@ -37,6 +38,7 @@ def to_json(snapshot: Snapshot) -> str:
         "arrivals": _nested((*key, asdict(counts)) for key, counts in snapshot.arrivals.items()),
         "outcomes": _nested((*key, interval.outcomes) for key, interval in snapshot.series.items()),
         "resumptions": {fleet: asdict(counts) for fleet, counts in snapshot.resumptions.items()},
+        "deliveries": [(*key, asdict(counts)) for key, counts in snapshot.deliveries.items()],
     }
     return json.dumps(document, separators=(",", ":"))
 
@@ -65,6 +67,10 @@ def from_json(line: str) -> Snapshot:
             },
             resumptions={
                 fleet: ResumptionCounts(**counts) for fleet, counts in document["resumptions"].items()
+            },
+            deliveries={
+                DeliveryKey(fleet, Phase(phase), qos): DeliveryCounts(**counts)
+                for fleet, phase, qos, counts in document.get("deliveries", ())
             },
         )
     except (KeyError, TypeError, AttributeError) as error:

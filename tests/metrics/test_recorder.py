@@ -7,6 +7,7 @@ import time
 import pytest
 
 from simulator.clock import MICROSECOND, MILLISECOND, SECOND
+from simulator.metrics.delivery import DeliveryCounts, DeliveryKey
 from simulator.metrics.recorder import Recorder
 from simulator.metrics.sample import CONNECT_STEPS, Failure, Kind, Phase
 from simulator.metrics.snapshot import (
@@ -151,6 +152,18 @@ def test_resumptions_are_counted_by_interval_for_the_fleets_that_resume(recorder
     assert snapshot(recorder).resumptions == {}
     counts.count(again=True, offered=True, resumed=True, cpu=1)
     assert snapshot(recorder).resumptions == {"core2": ResumptionCounts(reconnects=1, resumed_cpu=1)}
+
+
+def test_deliveries_are_counted_by_interval(recorder: Recorder) -> None:
+    counter = recorder.deliveries("core2", Phase.DELIVER, 1)
+    assert recorder.deliveries("core2", Phase.DELIVER, 1) is counter
+    recorder.deliveries("core2", Phase.DELIVER, 2)
+    counter.sent += 3
+    counter.lost += 1
+    key = DeliveryKey("core2", Phase.DELIVER, 1)
+    assert snapshot(recorder).deliveries == {key: DeliveryCounts(sent=3, lost=1)}
+    counter.delivered += 2
+    assert snapshot(recorder).deliveries == {key: DeliveryCounts(delivered=2)}
 
 
 def test_folding_in_between_changes_nothing() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator.metrics.delivery import DeliveryCounts, DeliveryKey
 from simulator.metrics.histogram import Histogram
 from simulator.metrics.sample import Kind, Phase
 from simulator.metrics.snapshot import (
@@ -45,6 +46,38 @@ def totals_of(*snapshots: Snapshot) -> Totals:
     for each in snapshots:
         totals.add(each)
     return totals
+
+
+def test_what_is_heard_is_no_step_by_itself_for_its_message_is_one() -> None:
+    totals = totals_of(
+        snapshot(
+            {
+                PUBLISH: interval({"ok": 4, "timeout": 1}),
+                SeriesKey("core2", Phase.DELIVER): interval({"ok": 4}),
+                SeriesKey("core2", Phase.COMMAND): interval({"ok": 2}),
+                SeriesKey("core2", Phase.COMMAND_ANSWER): interval({"ok": 2}),
+            }
+        )
+    )
+    assert (totals.attempts(), totals.failures()) == (7, 1)
+    assert totals.attempts(phase=Phase.DELIVER) == 4
+
+
+def test_deliveries_are_added_by_fleet_way_and_quality_of_service() -> None:
+    keys = [
+        DeliveryKey("core2", Phase.COMMAND, 0),
+        DeliveryKey("core2", Phase.DELIVER, 1),
+        DeliveryKey("core2", Phase.DELIVER, 0),
+        DeliveryKey("a", Phase.DELIVER, 0),
+    ]
+    one = Snapshot(
+        -1, "", 0, 1, {}, {}, {}, cpu=0, rss=0, deliveries={key: DeliveryCounts(sent=1) for key in keys}
+    )
+    totals = totals_of(one, one, snapshot())
+    assert totals.deliveries() == DeliveryCounts(sent=8)
+    assert totals.deliveries(fleet="core2", phase=Phase.DELIVER) == DeliveryCounts(sent=4)
+    assert totals.deliveries(qos=1) == DeliveryCounts(sent=2)
+    assert totals.delivery_keys == [keys[3], keys[2], keys[1], keys[0]]
 
 
 PUBLISH = SeriesKey("core2", Phase.PUBLISH)

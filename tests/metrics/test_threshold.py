@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from simulator.metrics.delivery import DeliveryCounts, DeliveryKey
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import (
     ArrivalCounts,
@@ -57,6 +58,14 @@ def totals() -> Totals:
             devices={},
             cpu=0,
             rss=0,
+            deliveries={
+                DeliveryKey("core2", Phase.DELIVER, 0): DeliveryCounts(sent=100, delivered=97, lost=3),
+                DeliveryKey("core2", Phase.DELIVER, 1): DeliveryCounts(
+                    sent=100, delivered=98, unconfirmed=1, unobserved=1, duplicated=4
+                ),
+                DeliveryKey("core2", Phase.COMMAND, 1): DeliveryCounts(sent=50, delivered=50, reordered=5),
+                DeliveryKey("gateway", Phase.DELIVER, 1): DeliveryCounts(sent=10, delivered=9),
+            },
         )
     )
     return whole
@@ -110,6 +119,20 @@ DEVICES = {"core2": {"connected": 98, "backing_off": 2}, "gateway": {"idle": 5}}
         ("connected", ">= 90%", Status.MET, 9800 / 105, "devices connected at the end"),
         ("core2.connected", ">= 99%", Status.BROKEN, 98, "devices of a fleet"),
         ("gateway.connected", "== 0", Status.MET, 0, "none of some is a figure"),
+        ("core2.lost", "< 2%", Status.MET, 1.2, "lost of what was sent, on all ways"),
+        ("core2.deliver.lost", "<= 2", Status.BROKEN, 3, "lost on one way, of all qualities of service"),
+        ("command.lost", "== 0", Status.MET, 0, "none of some is a figure"),
+        (
+            "deliver.duplicated",
+            "== 0",
+            Status.NO_DATA,
+            None,
+            "what is under way may still come",
+        ),
+        ("core2.duplicated", "== 4", Status.MET, 4, "doubled on all ways"),
+        ("command.reordered", "<= 10%", Status.MET, 10, "out of order, of what was sent"),
+        ("lost", "== 0", Status.NO_DATA, None, "one fleet that is not settled is enough"),
+        ("command_answer.lost", "== 0", Status.NO_DATA, None, "nothing was sent that way"),
         ("subscribe.p99", "< 1s", Status.NO_DATA, None, "nothing subscribed"),
         ("subscribe.count", ">= 0", Status.NO_DATA, None, "not even an attempt"),
         ("subscribe.failures", "== 0", Status.NO_DATA, None, "no failure among no attempts is no pass"),
@@ -138,6 +161,9 @@ def test_verdicts(
         ("dropped", ">= 0%"),
         ("connected", ">= 0"),
         ("connect.count", ">= 0"),
+        ("lost", "== 0"),
+        ("deliver.duplicated", ">= 0%"),
+        ("reordered", ">= 0"),
     ],
 )
 def test_a_run_without_data_meets_nothing(measure: str, limit: str) -> None:
@@ -153,6 +179,9 @@ def test_a_run_without_data_meets_nothing(measure: str, limit: str) -> None:
         ("", "< 1", 'expected a measure such as "tls_handshake.p99", "failures" or "connected", not ""'),
         ("core2", "< 1", 'not "core2"'),
         ("cor2.failures", "< 1%", 'there is no fleet or phase "cor2"; did you mean "core2"?'),
+        ("publish.lost", "== 0", 'or "failures", not "lost"'),
+        ("losst", "== 0", 'did you mean "lost"?'),
+        ("deliver.lost.p99", "< 1s", 'expected "response" or "service", not "lost"'),
         ("publish.p95", "< 1s", 'or "failures", not "p95"; did you mean "p99"?'),
         ("lag.p95", "< 1s", 'did you mean "p99"?'),
         ("publish.respons.p99", "< 1s", 'expected "response" or "service", not "respons"'),
