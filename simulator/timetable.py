@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from simulator.scenario.model import (
+        Commanding,
         Connect,
         Disconnection,
         Publishing,
@@ -63,14 +64,17 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action of one stage. Iterating it yields its calls in the order of time, afresh each time."""
+    """One action of one stage, by devices or, with commands, towards them.
+
+    Iterating it yields its calls in the order of time, afresh each time.
+    """
 
     verb: Verb
     fleet: str
     times: tuple[int, ...]
     devices: tuple[int, ...]
     abrupt: bool = False
-    publishing: Publishing | None = None
+    publishing: Publishing | Commanding | None = None
     window: tuple[int, int] = (0, 0)
     seed: str = ""
 
@@ -79,7 +83,7 @@ class Action:
             return map(Call, self.times, self.devices)
         return self._publishes(self.publishing)
 
-    def _publishes(self, publishing: Publishing) -> Iterator[Call]:
+    def _publishes(self, publishing: Publishing | Commanding) -> Iterator[Call]:
         """Spread messages over the devices in turn, from the start of the stage to its end."""
         start, end = self.window
         process = arrivals(
@@ -100,7 +104,8 @@ class Action:
 class StageTimes:
     """A stage with its start and end, its actions, and its outage as a window in which the broker is away.
 
-    ``revoke`` is for whoever runs the fleets' authorities, at the start of the stage.
+    ``revoke`` is for whoever runs the fleets' authorities, at the start of the stage; ``command`` is for
+    whoever sends commands.
     """
 
     name: str
@@ -109,6 +114,7 @@ class StageTimes:
     actions: tuple[Action, ...]
     outage: tuple[int, int] | None = None
     revoke: Revoking | None = None
+    command: Action | None = None
 
 
 def timetable(scenario: Scenario) -> tuple[StageTimes, ...]:
@@ -142,7 +148,8 @@ class _Layout:
         if stage.publish:
             actions.append(self._publish(stage.publish, (start, end), f"{seed}/publish"))
         outage = (start, start + stage.outage) if stage.outage else None
-        return StageTimes(stage.name, start, end, tuple(actions), outage, stage.revoke)
+        command = self._command(stage.command, (start, end), f"{seed}/command") if stage.command else None
+        return StageTimes(stage.name, start, end, tuple(actions), outage, stage.revoke, command)
 
     def _connect(self, connect: Connect, seed: str) -> Action:
         absent = self._absent[connect.fleet]
@@ -175,6 +182,10 @@ class _Layout:
     def _publish(self, publish: Publishing, window: tuple[int, int], seed: str) -> Action:
         devices = tuple(self._present[publish.fleet])
         return Action(Verb.PUBLISH, publish.fleet, (), devices, publishing=publish, window=window, seed=seed)
+
+    def _command(self, command: Commanding, window: tuple[int, int], seed: str) -> Action:
+        devices = self._draw(command.fleet, command.share, f"{seed}/devices")
+        return Action(Verb.PUBLISH, command.fleet, (), devices, publishing=command, window=window, seed=seed)
 
     def _number(self, fleet: str, share: float) -> int:
         return round(self._sizes[fleet] * share)

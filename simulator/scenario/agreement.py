@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from simulator.scenario import listening
 from simulator.scenario.kinds import BrokerKind, CertificateKind, MqttVersion
 from simulator.scenario.table import Mistake
 from simulator.scenario.wording import quote
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from simulator.scenario.broker import Broker
     from simulator.scenario.fleet import Fleet
+    from simulator.scenario.observe import Cloud, Observe
     from simulator.scenario.stage import Stage
 
 __all__ = ["Parts", "disagreements", "lists_wanted"]
@@ -33,6 +35,8 @@ class Parts:
     broker: Broker | None
     fleets: Mapping[str, Fleet | None]
     stages: Sequence[Stage | None]
+    observe: Observe | None = None
+    cloud: Cloud | None = None
 
 
 def disagreements(parts: Parts) -> Iterator[Mistake]:
@@ -41,6 +45,7 @@ def disagreements(parts: Parts) -> Iterator[Mistake]:
     yield from _revokes_self_signed(parts)
     yield from _names_twice(parts.stages)
     yield from _publish_without_topic(parts)
+    yield from listening.confusions(parts.observe, parts.fleets, parts.stages)
     stages = [stage for stage in parts.stages if stage is not None]
     if stages and len(stages) == len(parts.stages):
         yield from _never_connected(parts.fleets, stages)
@@ -55,6 +60,9 @@ def _broker_lacks(parts: Parts) -> Iterator[Mistake]:
             if fleet and fleet.mqtt is MqttVersion.V5:
                 phrase = 'the embedded broker speaks 3.1.1; use kind = "mosquitto" or mqtt = "3.1.1"'
                 yield Mistake(("fleet", name, "mqtt"), phrase)
+    if kind not in {BrokerKind.EXTERNAL, None} and parts.cloud and parts.cloud.certificate is not None:
+        phrase = "belongs to an external broker; one that the run starts trusts what the run issues itself"
+        yield Mistake(("cloud", "certificate"), phrase)
     if kind is BrokerKind.EXTERNAL:
         for index, stage in enumerate(parts.stages):
             if stage and stage.outage is not None:
@@ -146,5 +154,7 @@ def _shares(stage: Stage) -> Iterator[tuple[str, str, float, float]]:
         yield "connect", connect.fleet, connect.share, connect.share
     if reconnect := stage.reconnect:
         yield "reconnect", reconnect.fleet, reconnect.share, 0.0
+    if command := stage.command:
+        yield "command", command.fleet, command.share, 0.0
     if disconnect := stage.disconnect:
         yield "disconnect", disconnect.fleet, disconnect.share, -disconnect.share

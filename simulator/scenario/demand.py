@@ -1,8 +1,8 @@
 """What a scenario asks of its broker: connects and messages a second in each stage, all fleets together.
 
-It is read from the scenario as it stands, before anything is laid out: rates as they are written, and the
-telemetry of every device, whether it is connected by then or not. What devices do by themselves when they
-lose their connection is not in it. Values only.
+It is read from the scenario as it stands, before anything is laid out: rates as they are written, an answer
+to each command, and the telemetry of every device, whether it is connected by then or not. What devices do by
+themselves when they lose their connection is not in it. Values only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from simulator.clock import SECOND
 from simulator.scenario.kinds import ArrivalKind
 
 if TYPE_CHECKING:
-    from simulator.scenario.model import Connect, Fleet, Publishing, Reconnection, Scenario, Stage
+    from simulator.scenario.model import Commanding, Connect, Fleet, Publishing, Reconnection, Scenario, Stage
 
 __all__ = ["Demand", "demands"]
 
@@ -35,7 +35,7 @@ def demands(scenario: Scenario) -> tuple[Demand, ...]:
         Demand(
             stage.name,
             connects=_connects(scenario, stage),
-            messages=telemetry + (_peak(stage.publish, stage.publish.rate) if stage.publish else 0.0),
+            messages=telemetry + _messages(stage),
         )
         for stage in scenario.stages
     )
@@ -43,6 +43,13 @@ def demands(scenario: Scenario) -> tuple[Demand, ...]:
 
 def _telemetry(fleet: Fleet) -> float:
     return fleet.devices * SECOND / fleet.telemetry.every if fleet.telemetry else 0.0
+
+
+def _messages(stage: Stage) -> float:
+    messages = _peak(stage.publish, stage.publish.rate) if stage.publish else 0.0
+    if stage.command:
+        messages += 2 * _peak(stage.command, stage.command.rate)
+    return messages
 
 
 def _connects(scenario: Scenario, stage: Stage) -> float:
@@ -59,7 +66,7 @@ def _reconnect_rate(reconnect: Reconnection, scenario: Scenario) -> float:
     return devices * SECOND / reconnect.within
 
 
-def _peak(arriving: Connect | Publishing | Reconnection, rate: float) -> float:
+def _peak(arriving: Commanding | Connect | Publishing | Reconnection, rate: float) -> float:
     """Return the highest rate of an arrival process whose rate in the long run is ``rate``."""
     match arriving.arrivals:
         case ArrivalKind.RAMP:

@@ -29,8 +29,10 @@ __all__ = [
     "ActionShare",
     "ClientId",
     "Count",
+    "DeviceTopic",
     "Duration",
     "EndpointText",
+    "Filter",
     "Flag",
     "FleetKey",
     "FleetName",
@@ -232,6 +234,9 @@ TopicTemplate = Annotated[
 TopicFilter = Annotated[
     Text, AfterValidator(_mqtt_text), AfterValidator(_text_template), AfterValidator(_topic_filter)
 ]
+
+DeviceTopic = Annotated[TopicTemplate, AfterValidator(_names_devices)]
+Filter = Annotated[Text, AfterValidator(_mqtt_text), AfterValidator(_topic_filter)]
 
 FleetKey = Annotated[str, AfterValidator(_fleet_key)]
 FleetName = Annotated[str, AfterValidator(_fleet_name)]

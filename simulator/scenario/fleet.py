@@ -9,6 +9,7 @@ from simulator.clock import SECOND
 from simulator.scenario.fields import (
     ClientId,
     Count,
+    DeviceTopic,
     Flag,
     Interval,
     KeepAlive,
@@ -30,6 +31,7 @@ from simulator.scenario.template import check_placeholders
 from simulator.scenario.wording import did_you_mean, quote
 
 __all__ = [
+    "Commands",
     "FixedPayload",
     "Fleet",
     "Payload",
@@ -127,6 +129,19 @@ class Subscription(Table):
 
     qos: Qos = 0
     """Highest quality of service asked for."""
+
+
+class Commands(Table):
+    """How the cloud tells a device of this fleet what to do, and how the device answers."""
+
+    topic: DeviceTopic = Field(examples=["fleet/{device}/commands"])
+    """Topic of a device's commands, which it subscribes to; ``{device}`` and ``{fleet}`` are filled in."""
+
+    answer: DeviceTopic = Field(examples=["fleet/{device}/answers"])
+    """Topic of a device's answers; ``{device}`` and ``{fleet}`` are filled in."""
+
+    qos: Qos = 1
+    """Quality of service of commands and answers: 0, 1 or 2."""
 
 
 class Will(Table):
@@ -256,6 +271,9 @@ class Fleet(Table):
 
     subscribe: tuple[Subscription, ...] = ()
     """What each device subscribes to."""
+
+    commands: Commands | None = None
+    """Commands from the cloud, which stages send."""
 
     reconnect: Reconnect = Reconnect()
     """What a device does when it loses its connection."""

@@ -21,6 +21,8 @@ class Limits(Table):
     messages: Rate | None = Field(None, examples=["1000/s"])
     """Most messages that telemetry and a stage may ask for, all fleets together; more is refused likewise.
 
+    Commands count, and so does the answer to each.
+
     Without it, 1000/s where the broker is external and at a public address, and no bound elsewhere.
     """
 

@@ -25,6 +25,7 @@ from simulator.scenario.agreement import Parts, disagreements
 from simulator.scenario.broker import Broker
 from simulator.scenario.fields import FleetKey, Text, fleets_named, known_fleets
 from simulator.scenario.fleet import (
+    Commands,
     FixedPayload,
     Fleet,
     Payload,
@@ -35,17 +36,30 @@ from simulator.scenario.fleet import (
     Will,
 )
 from simulator.scenario.limits import Limits
-from simulator.scenario.stage import Connect, Disconnection, Publishing, Reconnection, Revoking, Stage
+from simulator.scenario.observe import Cloud, Observe
+from simulator.scenario.stage import (
+    Commanding,
+    Connect,
+    Disconnection,
+    Publishing,
+    Reconnection,
+    Revoking,
+    Stage,
+)
 from simulator.scenario.table import Mistake, Table, refusal
 from simulator.scenario.wording import at_least_one, quote
 
 __all__ = [
     "Broker",
+    "Cloud",
+    "Commanding",
+    "Commands",
     "Connect",
     "Disconnection",
     "FixedPayload",
     "Fleet",
     "Limits",
+    "Observe",
     "Payload",
     "Publishing",
     "Reconnect",
@@ -94,6 +108,12 @@ class Scenario(Table):
     stages: tuple[Stage, ...] = Field(alias="stage")
     """What happens, one stage after the other."""
 
+    observe: Observe | None = None
+    """Whether an observer hears what the fleets publish; without it, nobody does."""
+
+    cloud: Cloud = Cloud()
+    """Who the observer, and the sender of commands, are to the broker."""
+
     thresholds: Thresholds = ()
     """What the run must achieve to count as met: a limit by measure."""
 
@@ -136,7 +156,8 @@ class Scenario(Table):
                 scenario = handler(data)
             except ValidationError as error:
                 raise refusal(disagreements(_readable_parts(document)), error) from None
-        if mistakes := list(disagreements(Parts(scenario.broker, scenario.fleets, scenario.stages))):
+        parts = Parts(scenario.broker, scenario.fleets, scenario.stages, scenario.observe, scenario.cloud)
+        if mistakes := list(disagreements(parts)):
             raise refusal(mistakes)
         return scenario
 
@@ -149,6 +170,8 @@ def _readable_parts(document: Mapping[str, object]) -> Parts:
         _attempt(Broker.model_validate, document.get("broker", {})),
         {name: _attempt(Fleet.model_validate, fleet) for name, fleet in fleets.items()},
         [_attempt(Stage.model_validate, each) for each in (stages if isinstance(stages, Sequence) else ())],
+        _attempt(Observe.model_validate, document["observe"]) if "observe" in document else None,
+        _attempt(Cloud.model_validate, document.get("cloud", {})),
     )
 
 

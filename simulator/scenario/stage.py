@@ -20,7 +20,7 @@ from simulator.scenario.table import Mistake, Table
 from simulator.scenario.units import format_duration
 from simulator.scenario.wording import quote
 
-__all__ = ["Connect", "Disconnection", "Publishing", "Reconnection", "Revoking", "Stage"]
+__all__ = ["Commanding", "Connect", "Disconnection", "Publishing", "Reconnection", "Revoking", "Stage"]
 
 
 class _Arriving(Table):
@@ -70,6 +70,16 @@ class Publishing(_Arriving):
 
     qos: Qos | None = None
     """Quality of service; without it, the telemetry's."""
+
+
+class Commanding(_Arriving):
+    """The cloud sends commands to devices that are meant to be connected, to one after the other."""
+
+    share: ActionShare = 1.0
+    """Share of the whole fleet that gets commands."""
+
+    rate: Rate = Field(examples=["50/s"])
+    """Commands that become due in the whole fleet, by the second, minute or hour."""
 
 
 class Reconnection(_Arriving):
@@ -160,6 +170,9 @@ class Stage(Table):
     publish: Publishing | None = None
     """Messages beyond the fleet's own."""
 
+    command: Commanding | None = None
+    """Commands from the cloud to devices."""
+
     revoke: Revoking | None = None
     """Certificates that are revoked, at the start of the stage."""
 
@@ -170,7 +183,12 @@ class Stage(Table):
         """Yield a duration that is missing or too short."""
         ends_by_itself = self.connect or self.reconnect or self.disconnect
         if self.duration is None:
-            lasting = {"publish": self.publish, "revoke": self.revoke, "outage": self.outage}
+            lasting = {
+                "publish": self.publish,
+                "command": self.command,
+                "revoke": self.revoke,
+                "outage": self.outage,
+            }
             if key := next((name for name, action in lasting.items() if action), None):
                 yield Mistake((), f'a stage with {key} needs a duration, for instance duration = "15s"')
             elif not ends_by_itself:

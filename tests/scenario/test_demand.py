@@ -47,6 +47,13 @@ def test_what_happens_at_the_same_time_adds_up() -> None:
     assert asked(both, **fleets) == (Demand("x", 12, 321),)
 
 
+def test_a_command_is_answered() -> None:
+    obeying = SILENT | {"commands": {"topic": "c/{device}", "answer": "a/{device}"}}
+    commands = stage(command={"rate": "5/s", "arrivals": "burst", "size": 30}, publish={"rate": "7/s"})
+    fleet = obeying | {"telemetry": {"topic": "t", "every": "10s"}}
+    assert asked(commands, core2=fleet) == (Demand("x", 0, 68),)
+
+
 def test_each_stage_asks_for_itself() -> None:
     busy = stage(publish={"rate": "5/s", "arrivals": "burst", "size": 90})
     calm = stage(disconnect={"within": "1s"}) | {"name": "y"}
