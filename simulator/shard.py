@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from simulator.clock import MILLISECOND, SECOND, now
+from simulator.clock import MILLISECOND, SECOND, now, wall_offset
 from simulator.devices.context import FleetContext, Gate, Target
 from simulator.devices.virtual import VirtualDevice
 from simulator.errors import UsageError
@@ -21,12 +21,14 @@ from simulator.link.address import resolve
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.metrics.recorder import Recorder
 from simulator.pacer import Pacer
+from simulator.scenario.model import Publishing
 from simulator.timetable import Part, Verb, timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 
     from simulator.devices.device import Device
+    from simulator.devices.ear import Ear
     from simulator.identity.credential import Credential
     from simulator.link.address import Address
     from simulator.link.key_log import KeyLog
@@ -50,15 +52,29 @@ class ShardPlan:
     server_name: str | None
     part: Part = field(default_factory=Part)
     key_log: KeyLog | None = None
+    wall_offset: int = field(default_factory=wall_offset)
+    """Of the machine that the shard runs on; messages say by it when they were due."""
 
 
 class Shard:
-    """Runs its part of a plan. ``emit`` gets a snapshot each second and at each change of stage."""
+    """Runs its part of a plan. ``emit`` gets a snapshot each second and at each change of stage.
+
+    ``ears``, by fleet, learn what its devices publish and are told. ``linger`` is waited for after the last
+    stage, while all devices are still there.
+    """
 
     def __init__(
-        self, plan: ShardPlan, *, emit: Callable[[Snapshot], None], on_failure: Callable[[Failure], None]
+        self,
+        plan: ShardPlan,
+        *,
+        emit: Callable[[Snapshot], None],
+        on_failure: Callable[[Failure], None],
+        ears: Mapping[str, Ear] | None = None,
+        linger: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._plan = plan
+        self._ears = ears or {}
+        self._linger = linger
         self._emit = emit
         self._loop = asyncio.get_running_loop()
         self._pacer = Pacer(self._loop)
@@ -147,7 +163,8 @@ class Shard:
             spawn=self._spawn,
             on_idle=self._check_settled,
             seed=self._plan.scenario.seed,
-            wall_offset=time.time_ns() - now(),
+            wall_offset=self._plan.wall_offset,
+            ear=self._ears.get(name),
         )
 
     def _spawn(self, attempt: Coroutine[object, object, None], name: str) -> None:
@@ -216,6 +233,8 @@ class Shard:
         if self._recorder.stage and not self._recorder.draining:  # stopped in the middle of it
             self._snapshot()
         self._drain()
+        if self._linger is not None:
+            await self._linger()
         for devices in self._devices.values():
             for number, device in enumerate(devices.values()):
                 device.finish()
@@ -292,5 +311,5 @@ def asking(action: Action) -> Callable[[Device, int], None]:
         case Verb.DISCONNECT:
             return lambda device, due: device.disconnect(due)
         case Verb.PUBLISH:
-            qos = action.publishing.qos if action.publishing else None
+            qos = action.publishing.qos if isinstance(action.publishing, Publishing) else None
             return lambda device, due: device.publish(due, qos)

@@ -11,12 +11,14 @@ from simulator.devices.telemetry import core2, payload_of
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.mqtt.options import SessionOptions
+from simulator.mqtt.packets import Subscription
 from simulator.scenario.kinds import MqttVersion
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine
 
+    from simulator.devices.ear import Ear
     from simulator.link.address import Address
     from simulator.link.tls import TlsClient
     from simulator.metrics.recorder import Recorder
@@ -75,6 +77,7 @@ class FleetContext:
         on_idle: Callable[[], None],
         seed: int,
         wall_offset: int,
+        ear: Ear | None = None,
     ) -> None:
         self.name = name
         self.fleet = fleet
@@ -90,6 +93,9 @@ class FleetContext:
         self.seed = seed
         self.wall_offset = wall_offset
         """Add this to a due time to get nanoseconds since 1970 UTC."""
+        self.ear = ear
+        """Whom devices tell what they published and were told; None where nobody wants to know."""
+        self.subscriptions = subscriptions_of(fleet)
         telemetry = fleet.telemetry
         self.topic = telemetry.topic if telemetry else ""
         self.qos = telemetry.qos if telemetry else 0
@@ -123,6 +129,14 @@ class FleetContext:
     def settled(self) -> bool:
         """Whether the run is ending and every device has gone."""
         return self.finishing and self.population[DeviceState.IDLE] == self.population.total()
+
+
+def subscriptions_of(fleet: Fleet) -> tuple[Subscription, ...]:
+    """Return what each device subscribes to, not filled in."""
+    wanted = [Subscription(each.topic, each.qos) for each in fleet.subscribe]
+    if fleet.commands:
+        wanted.append(Subscription(fleet.commands.topic, fleet.commands.qos))
+    return tuple(wanted)
 
 
 def options_of(fleet: Fleet) -> SessionOptions:

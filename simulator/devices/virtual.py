@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.clock import SECOND, now
-from simulator.devices import noise
+from simulator.devices import command, noise
 from simulator.devices.attempt import Attempt
 from simulator.devices.device import DeviceState
 from simulator.link.failure import LinkError
@@ -24,13 +24,14 @@ from simulator.mqtt.events import (
     Connected,
     Disconnected,
     Lost,
+    Message,
     Pong,
     PublishRefused,
     Refused,
     Subscribed,
     Violated,
 )
-from simulator.mqtt.packets import Subscription, Will
+from simulator.mqtt.packets import Will
 from simulator.mqtt.reasons import reason_name
 from simulator.mqtt.session import Session
 from simulator.scenario.template import fill
@@ -183,6 +184,8 @@ class VirtualDevice:
         self._sent_at = started
         if not qos:
             context.publish_ok((due, started, now()))
+        if context.ear is not None:
+            context.ear.said(self.name, self._counter, qos, due, started)
 
     # Connecting.
 
@@ -236,12 +239,12 @@ class VirtualDevice:
         if context.finishing or self._stays_away:
             self._leave_when_quiet()
             return
-        if context.fleet.subscribe:
+        if context.subscriptions:
             self._subscribe(answered)
 
     def _subscribe(self, due: int) -> None:
         names = {"device": self.name, "fleet": self._context.name}
-        wanted = [Subscription(fill(each.topic, names), each.qos) for each in self._context.fleet.subscribe]
+        wanted = [each._replace(filter=fill(each.filter, names)) for each in self._context.subscriptions]
         self._subscribing = (due, now())
         self._session.subscribe(wanted, self._subscribing)
         self._flush()
@@ -283,6 +286,23 @@ class VirtualDevice:
             case Connected():
                 if self._attempt is not None:
                     self._attempt.accepted(received)
+            case Refused() | Disconnected() | Violated():
+                self._ended(event)
+            case PublishRefused(token=token, name=name, reason_string=reason):
+                self._unanswered(token, name, said(f"the broker answered {name}", reason), received)
+            case Lost(token=token):
+                self._unanswered(token, Outcome.SESSION_LOST, "the broker kept no session for it", received)
+            case Subscribed(codes=codes):
+                self._subscribed(codes, received)
+            case Pong():
+                self._pinged_at = 0
+            case Message():
+                self._told(event, received)
+            case _:
+                pass
+
+    def _ended(self, event: Refused | Disconnected | Violated) -> None:
+        match event:
             case Refused(name=name, reason_string=reason):
                 self._broken_off(
                     Phase.MQTT_CONNECT, name, said(f"the broker answered CONNACK {name}", reason)
@@ -292,16 +312,6 @@ class VirtualDevice:
             case Violated(error=error):
                 self._flush()
                 self._broken_off(Phase.SESSION, Outcome.PROTOCOL_ERROR, str(error))
-            case PublishRefused(token=token, name=name, reason_string=reason):
-                self._unanswered(token, name, said(f"the broker answered {name}", reason), received)
-            case Lost(token=token):
-                self._unanswered(token, Outcome.SESSION_LOST, "the broker kept no session for it", received)
-            case Subscribed(codes=codes):
-                self._subscribed(codes, received)
-            case Pong():
-                self._pinged_at = 0
-            case _:  # messages from the broker: the session has acknowledged them
-                pass
 
     def _broken_off(self, phase: Phase, outcome: str, detail: str) -> None:
         """End what the broker, or the network, has ended: an attempt or an established session."""
@@ -329,6 +339,35 @@ class VirtualDevice:
         else:
             self._context.subscribe_ok((due, started, at))
 
+    def _told(self, message: Message, received: int) -> None:
+        """Answer a command from the cloud; what else a device is told, the session has acknowledged."""
+        context, commands = self._context, self._context.fleet.commands
+        number = command.commanded(message.payload)
+        names = {"device": self.name, "fleet": context.name}
+        if commands is None or number is None or message.topic != fill(commands.topic, names):
+            return
+        answered = self._answer(fill(commands.answer, names), number, commands.qos, received)
+        if context.ear is not None:
+            context.ear.told(self.name, number, received, answered)
+
+    def _answer(self, topic: str, number: int, qos: int, due: int) -> int | None:
+        """Publish an answer, which goes out with the acknowledgement; return when, None where it cannot."""
+        counts = self._context.messages
+        counts.due += 1
+        started = now()
+        try:
+            self._session.publish(
+                topic, command.answer(self.name, number), qos, retain=False, token=(due, started)
+            )
+        except CannotSendError:
+            counts.dropped += 1
+            return None
+        counts.started += 1
+        self._sent_at = started
+        if not qos:
+            self._context.publish_ok((due, started, now()))
+        return started
+
     def _unanswered(self, token: Token, outcome: str, detail: str, at: int) -> None:
         """Record that a publish, or the subscribe, will not be answered any more."""
         if token is None:  # given up already
@@ -338,6 +377,8 @@ class VirtualDevice:
             self._subscribing, phase = None, Phase.SUBSCRIBE
         due, started = token
         self._record(phase, outcome, detail, (due, started, at))
+        if self._context.ear is not None and phase is Phase.PUBLISH:
+            self._context.ear.unanswered(self.name, started)
 
     def _give_up(self, token: Token, outcome: str, detail: str, at: int) -> None:
         """Wait no more for the answer to a publish, or to the subscribe."""

@@ -911,3 +911,112 @@ async def test_qos_0_is_dropped_while_the_socket_takes_no_more(stand: SetUp) -> 
         messages = rig.context.messages
         assert (messages.due, messages.started, messages.dropped) == (1, 0, 1)
         device._link._unsent = None
+
+
+# The cloud.
+
+COMMANDS = {"topic": "c/{device}", "answer": "a/{fleet}/{device}", "qos": 1}
+COMMAND = b'{"command":4}'
+
+
+class Listening:
+    """An ear that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, int, int, int, int]] = []
+        self.commands: list[tuple[str, int, int, int | None]] = []
+        self.given_up: list[tuple[str, int]] = []
+
+    def said(self, device: str, counter: int, qos: int, due: int, started: int) -> None:
+        self.messages.append((device, counter, qos, due, started))
+
+    def unanswered(self, device: str, started: int) -> None:
+        self.given_up.append((device, started))
+
+    def told(self, device: str, number: int, at: int, answered: int | None) -> None:
+        self.commands.append((device, number, at, answered))
+
+
+@both
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_obeys_a_command_and_answers_it(stand: SetUp, mqtt: str, qos: int) -> None:
+    async with stand(mqtt=mqtt, commands=COMMANDS | {"qos": qos}) as (rig, peer, credential):
+        rig.context.ear = ear = Listening()
+        await rig.connected(credential)
+        subscribe = await peer.takes(Subscribe)
+        assert subscribe.subscriptions == (Subscription("c/core2-00000", qos),)
+        await rig.succeeds(Phase.SUBSCRIBE)
+        before = now()
+        peer.connection.send(Publish("c/core2-00000", COMMAND, 0))
+        answer = await peer.takes(Publish)
+        await rig.succeeds(Phase.PUBLISH)
+        assert (answer.topic, answer.qos) == ("a/core2/core2-00000", qos)
+        assert answer.payload == b'{"device":"core2-00000","answer":4}'
+    ((device, number, at, answered),) = ear.commands
+    assert (device, number) == ("core2-00000", 4)
+    assert answered is not None
+    assert before < at <= answered < now()
+    assert rig.ok(Phase.PUBLISH)[0][:2] == (at, answered)
+    assert ear.messages == []
+    assert rig.failures == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [("c/core2-00000", b"on"), ("else/core2-00000", COMMAND)],
+    ids=["no command", "another topic"],
+)
+async def test_what_is_no_command_is_taken_in_silence(stand: SetUp, topic: str, payload: bytes) -> None:
+    async with stand(commands=COMMANDS) as (rig, peer, credential):
+        rig.context.ear = ear = Listening()
+        await rig.connected(credential)
+        await rig.succeeds(Phase.SUBSCRIBE)
+        peer.connection.send(Publish(topic, payload, 0), Publish("c/core2-00000", COMMAND, 0))
+        await rig.succeeds(Phase.PUBLISH)
+    assert len(peer.of(Publish)) == len(ear.commands) == 1
+
+
+async def test_a_command_that_cannot_be_answered_is_still_taken(stand: SetUp) -> None:
+    async with stand(commands=COMMANDS, receive_maximum=1) as (rig, peer, credential):
+        rig.context.ear = ear = Listening()
+        device = await rig.connected(credential)
+        await rig.succeeds(Phase.SUBSCRIBE)
+        peer.mute.add(Publish)
+        device.publish(now())
+        peer.connection.send(Publish("c/core2-00000", COMMAND, 0))
+        await rig.changes.until(lambda: ear.commands)
+        device.abandon()
+    ((_, number, _, answered),) = ear.commands
+    assert (number, answered) == (4, None)
+    assert rig.context.messages.dropped == 1
+
+
+async def test_says_what_it_published_and_nothing_that_it_dropped(stand: SetUp) -> None:
+    async with stand(receive_maximum=2) as (rig, peer, credential):
+        rig.context.ear = ear = Listening()
+        device = await rig.connected(credential)
+        peer.mute.add(Publish)
+        for number in range(3):
+            device.publish(now(), qos=number and 1)
+        device.publish(now(), qos=2)
+        device.abandon()
+    assert [message[:3] for message in ear.messages] == [
+        ("core2-00000", 1, 0),
+        ("core2-00000", 2, 1),
+        ("core2-00000", 3, 1),
+    ]
+    assert all(due <= started for *_, due, started in ear.messages)
+    lost = [("core2-00000", started) for _, _, qos, _, started in ear.messages if qos]
+    assert sorted(ear.given_up) == sorted(lost)
+
+
+async def test_says_what_an_abrupt_reconnect_left_without_acknowledgement(stand: SetUp) -> None:
+    async with stand() as (rig, peer, credential):
+        rig.context.ear = ear = Listening()
+        device = await rig.connected(credential)
+        peer.mute.add(Publish)
+        device.publish(now())
+        device.reconnect(now(), abrupt=True)
+        await rig.succeeds(Phase.CONNECT, 2)
+    assert ear.given_up == [("core2-00000", ear.messages[0][4])]
+    assert rig.failures == []
