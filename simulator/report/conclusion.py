@@ -54,7 +54,7 @@ def conclude(
     """Return the conclusion and the sentence that explains it; the first that applies, the gravest first."""
     return (
         _from_status(run, totals)
-        or _from_generator(totals, generator)
+        or _from_generator(run, totals, generator)
         or _from_silence(totals, thresholds)
         or _from_thresholds(thresholds)
     )
@@ -79,12 +79,18 @@ def _from_status(run: Run, totals: Totals) -> tuple[Conclusion, str] | None:
     return None
 
 
-def _from_generator(totals: Totals, generator: Generator) -> tuple[Conclusion, str] | None:
+def _from_generator(run: Run, totals: Totals, generator: Generator) -> tuple[Conclusion, str] | None:
     lag = generator.lag
     if lag is not None and lag.p99 > generator.lag_limit:
         return Conclusion.NOT_COUNTED, (
             f"The generator was the limit, not the broker: 1 % of arrivals started {_spell(lag.p99)} late or "
             f"more, and {_spell(generator.lag_limit)} is allowed. Lower the load, or use a faster machine."
+        )
+    if run.hearing is not None and run.hearing.lag_p99 > generator.lag_limit:
+        return Conclusion.NOT_COUNTED, (
+            "The observer was the limit, not the broker: 1 % of the time, messages that had come waited "
+            f"{_spell(run.hearing.lag_p99)} or more to be read, and {_spell(generator.lag_limit)} is "
+            "allowed. Lower the load, or observe fewer fleets."
         )
     if not totals.attempts():
         return Conclusion.NOT_COUNTED, "Nothing was measured: no device connected, or tried to."

@@ -18,10 +18,13 @@ __all__ = [
     "REPORT",
     "ArrivalFigures",
     "Connected",
+    "DeliveryFigures",
+    "DeviceFigures",
     "Example",
     "FailureFigures",
     "FleetFigures",
     "Generator",
+    "Observer",
     "PhaseFigures",
     "Rate",
     "Report",
@@ -86,6 +89,38 @@ class ResumptionFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryFigures:
+    """What became of messages from one end to the other; once a run is over, ``sent`` is the next four's sum.
+
+    ``unconfirmed`` were neither acknowledged nor heard, ``unobserved`` not heard while the observer was away.
+    """
+
+    phase: Phase
+    qos: int
+    sent: int
+    delivered: int
+    lost: int
+    unconfirmed: int
+    unobserved: int
+    duplicated: int
+    reordered: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFigures:
+    """One device of whose messages some were not delivered once and in order.
+
+    ``mean`` and ``max`` are microseconds from due to heard, of those that were.
+    """
+
+    fleet: str
+    device: str
+    deliveries: DeliveryFigures
+    mean: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
 class FleetFigures:
     """One fleet; ``resumption`` is None where it does not resume TLS sessions."""
 
@@ -94,6 +129,7 @@ class FleetFigures:
     phases: tuple[PhaseFigures, ...]
     arrivals: tuple[ArrivalFigures, ...]
     resumption: ResumptionFigures | None
+    deliveries: tuple[DeliveryFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +212,25 @@ class Generator:
     lag_limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """The run's own client at the broker: had it been late, delivery latencies would say little.
+
+    ``cost`` is microseconds of processor time a message, lag is microseconds that something waited to be
+    read, ``away`` is seconds without a connection.
+    """
+
+    messages: int
+    retained: int
+    strangers: int
+    cost: float
+    breaks: int
+    away: float
+    lag_p50: int
+    lag_p99: int
+    lag_max: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything that a run says."""
@@ -198,7 +253,10 @@ class Report:
     fleets: tuple[FleetFigures, ...]
     stages: tuple[StageFigures, ...]
     failures: tuple[FailureFigures, ...]
+    flawed: tuple[DeviceFigures, ...] = ()
+    """Devices with a flaw in what was observed of them, the worst first; ``deliveries.jsonl`` has all."""
     generator: Generator
+    observer: Observer | None = None
     versions: dict[str, str]
     machine: dict[str, str]
 

@@ -5,6 +5,7 @@
     histograms.hlog    a histogram a line, in HdrHistogram's log format
     intervals.jsonl    counts and gauges, a line an interval
     failures.jsonl     failures, written as they happen
+    deliveries.jsonl   what became of each device's messages, once an observed run has ended
     report.json        the report, once the run has ended
 
 Everything that grows is appended and flushed at once, so a run whose process was killed is reported as
@@ -19,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from simulator.errors import BrokerUnreachableError, RunFolderError
-from simulator.report import histogram_log, interval
+from simulator.report import delivery_log, histogram_log, interval
 from simulator.report.run import RUN, RunStatus
 from simulator.report.summary import summarize
 from simulator.report.tally import Tally
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+    from simulator.metrics.delivery import DeviceDelivery, Hearing
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.report.figures import Report
     from simulator.report.run import Run
 
 __all__ = [
+    "DELIVERIES",
     "FAILURES",
     "FAILURES_KEPT",
     "HISTOGRAMS",
@@ -52,6 +55,7 @@ RUN_FILE = "run.json"
 HISTOGRAMS = "histograms.hlog"
 INTERVALS = "intervals.jsonl"
 FAILURES = "failures.jsonl"
+DELIVERIES = "deliveries.jsonl"
 REPORT_FILE = "report.json"
 
 FAILURES_KEPT = 100_000
@@ -135,6 +139,15 @@ class RunFolder:
         if self.tally.add_failure(failure) or self._failures_written < FAILURES_KEPT:
             self._failures_written += 1
             _append(self._failures, [failure.to_json() + "\n"])
+
+    def observe(self, hearing: Hearing, devices: Iterable[DeviceDelivery]) -> None:
+        """Save how the observer fared, and what became of each device's messages."""
+        self.tally.run = replace(self.tally.run, hearing=hearing)
+        lines = []
+        for device in devices:
+            self.tally.add_device(device)
+            lines.append(delivery_log.to_json(device) + "\n")
+        _save(self.path / DELIVERIES, "".join(lines))
 
     def close(self, status: RunStatus, detail: str = "") -> Report:
         """End the run: save how it ended and its report, and return the report."""

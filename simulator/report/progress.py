@@ -60,7 +60,12 @@ class ProgressView:
         self._stages = stages
 
     def measured(self, snapshot: Snapshot, totals: Totals) -> None:
-        """Show the second that has passed; the piece of one at a stage's end says nothing of rates."""
+        """Show the second that has passed; the piece of one at a stage's end says nothing of rates.
+
+        Nor does an observer's second, which has no devices.
+        """
+        if not snapshot.devices:
+            return
         if snapshot.end - snapshot.start < SECOND // 2:
             return
         stage = self._stage_at(snapshot.end)

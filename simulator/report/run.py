@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
+from simulator.metrics.delivery import Hearing  # noqa: TC001 - as above
+
 __all__ = ["FORMAT", "RUN", "Run", "RunStatus", "Stage"]
 
 FORMAT = 1
@@ -61,6 +63,8 @@ class Run:
     status: RunStatus = RunStatus.RUNNING
     detail: str = ""
     """Why the run failed or was not begun, in a sentence; empty where there is nothing to say."""
+    hearing: Hearing | None = None
+    """How the observer fared; None where there was none, or the run did not get to its end."""
     format: int = FORMAT
 
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from simulator.errors import RunFolderError
 from simulator.metrics.sample import Failure
-from simulator.report import histogram_log, interval
-from simulator.report.folder import FAILURES, HISTOGRAMS, INTERVALS, RUN_FILE
+from simulator.report import delivery_log, histogram_log, interval
+from simulator.report.folder import DELIVERIES, FAILURES, HISTOGRAMS, INTERVALS, RUN_FILE
 from simulator.report.run import FORMAT, RUN, Run
 from simulator.report.tally import Tally
 
@@ -33,6 +33,8 @@ def read(path: Path) -> Tally:
     _each_line(path / INTERVALS, lambda text: tally.add(interval.from_json(text)))
     _each_line(path / HISTOGRAMS, add_histogram)
     _each_line(path / FAILURES, lambda text: tally.add_failure(Failure.from_json(text)))
+    if (path / DELIVERIES).exists():  # only an observed run has them
+        _each_line(path / DELIVERIES, lambda text: tally.add_device(delivery_log.from_json(text)))
     return tally
 
 

@@ -11,6 +11,7 @@ from simulator.metrics.outcome import NO_FAILURES, Outcome, meaning
 from simulator.metrics.sample import CONNECT_STEPS, Kind, Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.report.conclusion import conclude
+from simulator.report.deliveries import deliveries, flawed, observer
 from simulator.report.figures import (
     ArrivalFigures,
     Connected,
@@ -59,7 +60,9 @@ def summarize(tally: Tally) -> Report:
         fleets=tuple(_fleet(tally, name) for name in sorted({*run.fleets, *tally.totals.fleets})),
         stages=tuple(_stage(stage) for stage in tally.stages),
         failures=tuple(_failures(tally)),
+        flawed=tuple(flawed(tally)),
         generator=generator,
+        observer=observer(run),
         versions=run.versions,
         machine=run.machine,
     )
@@ -113,6 +116,7 @@ def _fleet(tally: Tally, name: str) -> FleetFigures:
         phases=tuple(_phase(totals, name, phase) for phase in totals.phases(name)),
         arrivals=tuple(_arrivals(totals, name)),
         resumption=_resumption(totals, name),
+        deliveries=tuple(deliveries(totals, name)),
     )
 
 

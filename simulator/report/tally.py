@@ -16,6 +16,7 @@ from simulator.metrics.snapshot import ArrivalCounts, ArrivalOf, Totals
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from simulator.metrics.delivery import DeviceDelivery
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.report.run import Run, Stage
@@ -99,6 +100,8 @@ class Tally:
         self.shards: dict[int, ShardTally] = {}
         self.examples: dict[tuple[str, Phase, str], Failure] = {}
         """The first failure of each fleet, phase and outcome."""
+        self.flawed: list[DeviceDelivery] = []
+        """Devices of whose messages, or commands, some were not delivered once and in order."""
         self.end = 0
         """Nanoseconds since the start of the run up to which it was measured."""
 
@@ -109,6 +112,11 @@ class Tally:
         self.shards.setdefault(snapshot.shard, ShardTally()).add(snapshot)
         if snapshot.stage in self._by_name:
             self._by_name[snapshot.stage].add(snapshot)
+
+    def add_device(self, delivery: DeviceDelivery) -> None:
+        """Keep what became of a device's messages where that is worth a word."""
+        if not delivery.counts.flawless:
+            self.flawed.append(delivery)
 
     def add_failure(self, failure: Failure) -> bool:
         """Keep ``failure`` as an example if it is the first of its sort, and tell whether it is."""

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     from simulator.report.figures import (
         ArrivalFigures,
+        DeliveryFigures,
+        DeviceFigures,
         FailureFigures,
         FleetFigures,
         Generator,
+        Observer,
         PhaseFigures,
         Rate,
         Report,
@@ -72,7 +75,11 @@ def _parts(report: Report) -> Iterator[RenderableType]:
         yield _stages(report.stages)
     if report.failures:
         yield _failures(report.failures, several_fleets=len(report.fleets) > 1)
+    if report.flawed:
+        yield _flawed(report.flawed)
     yield _generator(report.generator)
+    if report.observer:
+        yield _observer(report.observer, report.generator.lag_limit)
 
 
 def _title(report: Report) -> Text:
@@ -111,7 +118,7 @@ def _measured(threshold: ThresholdFigures) -> str:
 
 
 def _fleet(fleet: FleetFigures) -> Iterator[RenderableType]:
-    """Yield the latencies of a fleet, what it saved by resuming TLS sessions, then its arrivals."""
+    """Yield the latencies of a fleet, what it saved by resuming TLS sessions, its arrivals and deliveries."""
     if any(phase.response for phase in fleet.phases):
         numbers = [(heading, "right") for heading in ("count", "p50", "p90", "p99", "p99.9", "max")]
         table = _table(f"{fleet.fleet}, ms", "", *numbers)
@@ -125,6 +132,8 @@ def _fleet(fleet: FleetFigures) -> Iterator[RenderableType]:
     cut_off = sum(phase.outcomes.get(Outcome.CUT_OFF, 0) for phase in fleet.phases)
     if cut_off:
         yield Text(f"{fleet.fleet}, cut off by abrupt reconnects, as asked: {cut_off:,}, no failures", _QUIET)
+    if fleet.deliveries:
+        yield _deliveries(fleet.fleet, fleet.deliveries)
 
 
 def _add_phase(table: Table, phase: PhaseFigures) -> None:
@@ -163,6 +172,60 @@ def _arrivals(fleet: str, arrivals: tuple[ArrivalFigures, ...]) -> RenderableTyp
         lost = (Text(f"{count:,}", "yellow" if count else "") for count in (each.dropped, each.offline))
         table.add_row(f"{each.of}s", f"{each.due:,}", f"{each.started:,}", *lost, f"{each.retries:,}")
     return table
+
+
+def _deliveries(fleet: str, deliveries: tuple[DeliveryFigures, ...]) -> RenderableType:
+    headings = ("qos", "sent", "heard", "lost", "unsure", "unseen", "doubled", "reordered")
+    table = _table(f"{fleet}, through", *((heading, "right") for heading in headings))
+    for each in deliveries:
+        unknown = (Text(f"{count:,}") for count in (each.unconfirmed, each.unobserved))
+        lost = Text(f"{each.lost:,}", _promised(each.lost, broken=each.qos > 0))
+        doubled = Text(f"{each.duplicated:,}", _promised(each.duplicated, broken=each.qos != 1))
+        reordered = Text(f"{each.reordered:,}", _promised(each.reordered, broken=each.qos != 1))
+        known = (Text(f"{count:,}") for count in (each.qos, each.sent, each.delivered))
+        table.add_row(Text(each.phase), *known, lost, *unknown, doubled, reordered)
+    return table
+
+
+def _promised(count: int, *, broken: bool) -> str:
+    """Return how to show a flaw: as one that MQTT rules out (``broken``), or as one that it allows."""
+    return "" if not count else "bold red" if broken else "yellow"
+
+
+def _flawed(devices: tuple[DeviceFigures, ...]) -> RenderableType:
+    parts: list[RenderableType] = [Text("Not delivered once and in order", "bold")]
+    for each in devices[:FAILURES_SHOWN]:
+        counts = each.deliveries
+        flaws = {
+            "lost": counts.lost,
+            "unsure": counts.unconfirmed,
+            "unseen": counts.unobserved,
+            "doubled": counts.duplicated,
+            "reordered": counts.reordered,
+        }
+        said = ", ".join(f"{count:,} {flaw}" for flaw, count in flaws.items() if count)
+        parts.append(Text(f"{each.device}  {counts.phase} qos {counts.qos}: {said} of {counts.sent:,}"))
+    hidden = len(devices) - FAILURES_SHOWN
+    if hidden > 0:
+        parts.append(Text(f"and {hidden:,} more, in report.json", _QUIET))
+    return Group(*parts)
+
+
+def _observer(observer: Observer, limit: int) -> Text:
+    """Say what hearing cost, and whether the observer kept up."""
+    text = Text.assemble(
+        ("Observer", "bold"),
+        f"   {observer.messages:,} messages heard, {observer.cost:,.0f} µs each\n",
+        f"  lag p50 {_ms(observer.lag_p50)} ms, p99 ",
+        (f"{_ms(observer.lag_p99)} ms", "bold yellow" if observer.lag_p99 > limit else ""),
+        f" (limit {_ms(limit)} ms), max {_ms(observer.lag_max)} ms",
+    )
+    if observer.breaks:
+        times = "once" if observer.breaks == 1 else f"{observer.breaks} times"
+        text.append(f"\n  its connection broke {times}; it was away {observer.away:.1f} s", "yellow")
+    if observer.strangers:
+        text.append(f"\n  {observer.strangers:,} messages are of no device of this run", "yellow")
+    return text
 
 
 def _stages(stages: tuple[StageFigures, ...]) -> RenderableType:

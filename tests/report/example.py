@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from simulator.clock import MICROSECOND, MILLISECOND, SECOND
+from simulator.metrics.delivery import DeliveryCounts, DeliveryKey, DeviceDelivery, Hearing
 from simulator.metrics.recorder import Recorder
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalOf
@@ -35,6 +36,32 @@ RUN = Run(
 )
 
 
+HEARING = Hearing(
+    messages=100,
+    retained=1,
+    strangers=2,
+    spent=6_500_000,
+    breaks=1,
+    away=SECOND // 4,
+    lag_p50=0,
+    lag_p99=4_000,
+    lag_max=90_000,
+)
+
+
+def delivery(device: str, **counts: int) -> DeviceDelivery:
+    key = DeliveryKey("core2", Phase.DELIVER, 1)
+    return DeviceDelivery(device, key, DeliveryCounts(sent=10, **counts), 1_500, 20_000)
+
+
+DELIVERIES = (
+    delivery("00001", delivered=10),
+    delivery("00002", delivered=9, lost=1, duplicated=2),
+    delivery("00003", delivered=7, lost=3),
+    delivery("00004", delivered=8, unconfirmed=1, unobserved=1, reordered=4),
+)
+
+
 @dataclass
 class Play:
     """Plays a run second by second; ``lag`` is how late each arrival starts."""
@@ -58,6 +85,7 @@ class Play:
             if self.refused:
                 self.refuse(start)
         elif number < 4:
+            self.observe()
             for index in range(100):
                 self.publish(start + index * 10 * MILLISECOND)
         else:
@@ -106,6 +134,11 @@ class Play:
             started=reached,
             finished=reached + 8 * MILLISECOND,
         )
+
+    def observe(self) -> None:
+        """Hear nine of ten messages, one of them twice."""
+        counts = self.recorder.deliveries("core2", Phase.DELIVER, 1)
+        counts.add(DeliveryCounts(sent=10, delivered=9, lost=1, duplicated=1))
 
     def publish(self, due: int) -> None:
         counter = self.recorder.arrivals("core2", ArrivalOf.MESSAGE)

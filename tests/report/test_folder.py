@@ -19,7 +19,7 @@ from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import RunStatus
 from simulator.report.saved import read
 from simulator.report.summary import summarize
-from tests.report.example import RUN, SCENARIO, play
+from tests.report.example import DELIVERIES, HEARING, RUN, SCENARIO, play
 
 FULL = Path("/dev/full")
 """A file to which nothing can be written, for want of space."""
@@ -52,6 +52,18 @@ def test_the_folder_has_the_files_that_its_docstring_names(tmp_path: Path) -> No
     assert all(name in (files.__doc__ or "") for name in names)
     assert len(names) == 6
     assert (tmp_path / "run" / "scenario.toml").read_text() == SCENARIO
+
+
+def test_an_observed_run_has_one_file_more(tmp_path: Path) -> None:
+    folder = play(tmp_path / "run")
+    folder.observe(HEARING, DELIVERIES)
+    made = folder.close(RunStatus.COMPLETE)
+    assert files.DELIVERIES in (files.__doc__ or "")
+    assert len((tmp_path / "run" / files.DELIVERIES).read_text().splitlines()) == len(DELIVERIES)
+    assert summarize(read(tmp_path / "run")) == made
+    assert [each.device for each in made.flawed] == ["00003", "00002", "00004"], "those first that lost most"
+    assert made.observer is not None
+    assert (made.observer.messages, made.observer.cost, made.observer.away) == (100, 65.0, 0.25)
 
 
 def test_parents_are_made_and_an_empty_folder_is_used(tmp_path: Path) -> None:

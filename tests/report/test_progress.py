@@ -143,3 +143,11 @@ def test_it_may_be_closed_at_any_time() -> None:
     screen.view.close()
     screen.view.close()
     assert screen.text == ""
+
+
+def test_an_observers_second_has_no_devices_and_says_nothing() -> None:
+    screen = Screen(terminal=False)
+    screen.view.started(STAGES)
+    heard = Snapshot(-1, "", 0, SECOND, {}, {}, {}, cpu=0, rss=0)
+    screen.view.measured(heard, screen.totals)
+    assert screen.text == ""

@@ -13,11 +13,12 @@ from simulator.clock import MILLISECOND, SECOND
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.threshold import Status
+from simulator.report.conclusion import Conclusion
 from simulator.report.figures import Example, FailureFigures, ResumptionFigures
 from simulator.report.run import RunStatus
 from simulator.report.summary import summarize
 from simulator.report.text import FAILURES_SHOWN, render
-from tests.report.example import RUN, Play, play
+from tests.report.example import DELIVERIES, HEARING, RUN, Play, play
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +174,57 @@ def test_a_single_fleet_is_not_repeated_before_each_phase(report: Report) -> Non
 
 def test_markup_in_names_is_text(report: Report) -> None:
     assert "[bold]loud[/bold]" in text_of(replace(report, title="[bold]loud[/bold]"))
+
+
+def test_what_was_delivered_is_told_by_way_and_quality_of_service(report: Report) -> None:
+    text = text_of(report)
+    assert re.search(r"core2, through +qos +sent +heard +lost +unsure +unseen +doubled +reordered", text)
+    assert re.search(r"deliver +1 +20 +18 +2 +0 +0 +2 +0", text)
+    assert "gateway, through" not in text
+
+
+def test_flaws_that_mqtt_rules_out_are_red_and_those_it_allows_are_yellow(report: Report) -> None:
+    text = text_of(report, colour=True)
+    assert re.search(r"\x1b\[1;31m +2\x1b", text), "lost at QoS 1"
+    assert re.search(r"\x1b\[33m +2\x1b", text), "doubled at QoS 1"
+
+
+def test_devices_with_flaws_are_named_with_them(tmp_path: Path) -> None:
+    folder = play(tmp_path / "run")
+    folder.observe(HEARING, DELIVERIES * 6)
+    text = text_of(folder.close(RunStatus.COMPLETE))
+    assert "00003  deliver qos 1: 3 lost of 10" in text
+    assert "00002  deliver qos 1: 1 lost, 2 doubled of 10" in text
+    assert "and 8 more, in report.json" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_observer_says_how_it_fared(tmp_path: Path) -> None:
+    folder = play(tmp_path / "run")
+    folder.observe(HEARING, ())
+    text = " ".join(text_of(folder.close(RunStatus.COMPLETE)).split())
+    assert "Observer 100 messages heard, 65 µs each" in text
+    assert "lag p50 0.00 ms, p99 4.00 ms (limit 100 ms), max 90.0 ms" in text
+    assert "its connection broke once; it was away 0.2 s" in text
+    assert "2 messages are of no device of this run" in text
+
+
+@pytest.mark.parametrize(("breaks", "words"), [(0, ""), (3, "its connection broke 3 times")])
+def test_the_observer_does_not_speak_of_what_did_not_happen(tmp_path: Path, breaks: int, words: str) -> None:
+    folder = play(tmp_path / "run")
+    folder.observe(replace(HEARING, breaks=breaks, strangers=0), ())
+    text = text_of(folder.close(RunStatus.COMPLETE))
+    assert words in text
+    assert (" broke " in text) is bool(words)
+    assert "no device of this run" not in text
+
+
+def test_a_run_whose_observer_was_late_does_not_count(tmp_path: Path) -> None:
+    folder = play(tmp_path / "run")
+    folder.observe(replace(HEARING, lag_p99=101_000), ())
+    report = folder.close(RunStatus.COMPLETE)
+    assert report.conclusion is Conclusion.NOT_COUNTED
+    assert report.reason.startswith("The observer was the limit, not the broker")
 
 
 def test_the_generator_says_how_it_fared(report: Report) -> None:
