@@ -33,6 +33,7 @@ FLOORS = {
     "devices": 3,
     "shard": 4,
     "brokers": 4,
+    "cloud": 4,
     "rotation": 4,
     "cloning": 4,
     "report": 4.5,
@@ -46,7 +47,7 @@ LIBRARIES = {
     "cryptography": ("identity", "link", "brokers.external"),  # external: reads the operator's trust anchors
     "OpenSSL": ("link",),
     "serial": ("serial",),
-    "aiomqtt": ("brokers", "rotation", "cloning"),
+    "aiomqtt": ("brokers", "cloud", "rotation", "cloning"),
     "amqtt": ("brokers.embedded",),
     "distributed": ("engine",),
     "uvloop": ("brokers.embedded", "engine", "cli"),

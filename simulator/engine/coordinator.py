@@ -19,6 +19,7 @@ from simulator.brokers.launch import open_broker
 from simulator.brokers.permission import objections
 from simulator.clock import MILLISECOND, SECOND, now, wall
 from simulator.engine.fleets import Fleets
+from simulator.engine.passport import issue_passport, open_cloud
 from simulator.engine.scribe import Scribe
 from simulator.errors import BrokerError, FleetError, RunFolderError, ScenarioError, UsageError
 from simulator.link.address import addresses
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from simulator.brokers.broker import Broker
+    from simulator.cloud.cloud import Cloud
+    from simulator.engine.passport import Passport
     from simulator.engine.watcher import Watcher
     from simulator.link.key_log import KeyLog
     from simulator.report.figures import Report
@@ -71,6 +74,7 @@ class Coordinator:
         self._stack = ExitStack()
         self._fleets = Fleets(loaded, watcher)
         self._shard: Shard | None = None
+        self._passport: Passport | None = None
         self._status = RunStatus.COMPLETE
         self._detail = ""
         self.trouble = ""
@@ -90,7 +94,9 @@ class Coordinator:
             for sentence in self._broker.look():
                 self._watcher.warning(sentence)
             self._fleets.issue()
-            self._broker.admit(self._fleets.trust_anchors, self._fleets.crls())
+            passport = self._passport = issue_passport(self._loaded, self._fleets.authority)
+            trust = (*self._fleets.trust_anchors, *(passport.trust if passport else ()))
+            self._broker.admit(trust, self._fleets.crls())
             self._stack = stack.pop_all()
         return self
 
@@ -137,35 +143,41 @@ class Coordinator:
             self.path, self._describe(broker), without_passwords(self._loaded.text)
         ) as folder:
             scribe = Scribe(folder, self._watcher, self._give_up_saving)
-            shard = self._shard = Shard(plan, emit=scribe.take, on_failure=scribe.fail)
-            await shard.prepare()
-            self._watcher.started(self._stages)
-            if self._status is RunStatus.INTERRUPTED:
-                shard.stop()
-            try:
-                with quiet_collector():
-                    await self._run_shard(shard, broker, scribe)
-            except asyncio.CancelledError:
-                self._end(RunStatus.INTERRUPTED, "interrupted by the user")
-                self._close(folder, scribe)
-                raise
-            return self._close(folder, scribe)
+            cloud = open_cloud(plan, self._passport, scribe)
+            async with AsyncExitStack() as stack:
+                if cloud is not None:
+                    await stack.enter_async_context(cloud)
+                shard = self._shard = new_shard(plan, scribe, cloud)
+                await shard.prepare()
+                self._watcher.started(self._stages)
+                if self._status is RunStatus.INTERRUPTED:
+                    shard.stop()
+                try:
+                    with quiet_collector():
+                        await self._run_shard(shard, broker, scribe, cloud)
+                except asyncio.CancelledError:
+                    self._end(RunStatus.INTERRUPTED, "interrupted by the user")
+                    self._close(folder, scribe, cloud)
+                    raise
+                return self._close(folder, scribe, cloud)
 
     def _give_up_saving(self, trouble: str) -> None:
         """End a run that can no longer be saved; its figures are still reported."""
         self.trouble = trouble
         self._end(RunStatus.FAILED, trouble)
 
-    def _close(self, folder: RunFolder, scribe: Scribe) -> Report:
+    def _close(self, folder: RunFolder, scribe: Scribe, cloud: Cloud | None) -> Report:
         scribe.finish()
         self._watcher.finished()
         try:
+            if cloud is not None:
+                folder.observe(cloud.hearing(), cloud.devices())
             folder.close(self._status, self._detail)
         except RunFolderError as error:
             self._give_up_saving(str(error))
         return summarize(folder.tally)
 
-    async def _run_shard(self, shard: Shard, broker: Broker, scribe: Scribe) -> None:
+    async def _run_shard(self, shard: Shard, broker: Broker, scribe: Scribe, cloud: Cloud | None) -> None:
         start = now() + HEAD_START
         try:
             async with asyncio.TaskGroup() as group:
@@ -175,7 +187,12 @@ class Coordinator:
                     group.create_task(self._revocations(broker, start), name="revocations"),
                     group.create_task(scribe.write(), name="scribe"),
                 ]
+                if cloud is not None:
+                    beside.append(group.create_task(cloud.run(self._stages, start), name="cloud"))
                 await shard.run(start)
+                if cloud is not None:
+                    await cloud.drain()
+                    cloud.settle()
                 for task in beside:
                     task.cancel()
         except BaseExceptionGroup as errors:
@@ -240,6 +257,15 @@ def ask_permission(scenario: Scenario) -> None:
     found = {endpoint: addresses(endpoint) for endpoint in scenario.broker.endpoints}
     if wrong := objections(scenario, found):
         raise ScenarioError(wrong)
+
+
+def new_shard(plan: ShardPlan, scribe: Scribe, cloud: Cloud | None) -> Shard:
+    """Return the shard that runs a plan; the cloud, if there is one, is told what its devices do."""
+    if cloud is None:
+        return Shard(plan, emit=scribe.take, on_failure=scribe.fail)
+    return Shard(
+        plan, emit=scribe.take, on_failure=scribe.fail, ears=cloud.sides, linger=cloud.finish_commands
+    )
 
 
 @contextmanager

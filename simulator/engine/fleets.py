@@ -71,6 +71,11 @@ class Fleets:
             dict.fromkeys(anchor for store in self._stores.values() for anchor in store.trust_anchors)
         )
 
+    @property
+    def authority(self) -> Authority | None:
+        """The authority of the first fleet that has one."""
+        return next((store.authority for store in self._stores.values() if store.authority), None)
+
     def issue(self) -> None:
         """Issue the certificates that fleets lack, which can take minutes, and revoke those that shall be.
 

@@ -1,0 +1,164 @@
+"""The cloud's connection to the broker: aiomqtt, subscribed, and connected again whenever it breaks.
+
+Whatever comes is handed on at once, in the callback that read it. This module must not know what it means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import aiomqtt
+
+from simulator.clock import now
+from simulator.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from simulator.cloud.tls import CloudContext
+    from simulator.scenario.kinds import Endpoint
+
+__all__ = ["CloudClient"]
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())
+_log.propagate = False  # a broker that goes away shows in the report
+
+_PATIENCE = 10.0
+"""Seconds that the broker may take to answer."""
+_PAUSE = 0.1
+"""Seconds between two attempts to come back."""
+_REFUSED = ("Unspecified error", 0x80)
+"""MQTT-3.9.3-2: the return code of SUBACK that means failure, as paho puts it and as it is."""
+_IN_FLIGHT = 1_000
+"""Messages of ours that may wait for their acknowledgement; aiomqtt would warn of more than ten."""
+
+
+class CloudClient:
+    """One client of MQTT 3.1.1. ``take`` gets each message; ``on_break`` when a connection broke, and healed.
+
+    Between ``open`` and ``close``, ``keep`` is to be running.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        context: CloudContext,
+        client_id: str,
+        filters: Mapping[str, int],
+        take: Callable[[aiomqtt.Message], None],
+        *,
+        patience: float = _PATIENCE,
+    ) -> None:
+        self._endpoint = endpoint
+        self._context = context
+        self._client_id = client_id
+        self._filters = list(filters.items())
+        self._inbox = inbox(take)
+        self._patience = patience
+        self._client: aiomqtt.Client | None = None
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.broken_at: int | None = None
+        """When the connection broke that is not there now; None where it is."""
+
+    async def open(self) -> None:
+        """Connect and subscribe; raise UsageError where the broker does not let us."""
+        try:
+            self._client = await self._connect()
+        except aiomqtt.MqttError as error:
+            raise UsageError(
+                f"the broker at {self._endpoint} does not let the run's own client in ({error}): "
+                "give it a certificate that the broker accepts, in [cloud]"
+            ) from error
+
+    async def close(self) -> None:
+        """Disconnect."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(aiomqtt.MqttError):
+                await client.__aexit__(None, None, None)
+
+    async def keep(self, on_break: Callable[[int, int], None]) -> None:
+        """Connect again whenever the connection breaks; tell from when to when it was away. Never return."""
+        while True:
+            if self._client is not None:
+                await self._end_of(self._client)
+            try:
+                self._client = await self._connect()
+            except aiomqtt.MqttError:
+                await asyncio.sleep(_PAUSE)
+            else:
+                broken, self.broken_at = self.broken_at, None
+                on_break(broken or now(), now())
+
+    async def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        """Return when the broker has acknowledged; raise ``aiomqtt.MqttError`` where it does not."""
+        if self._client is None:
+            raise aiomqtt.MqttError("not connected")
+        gone = self._gone
+        attempt = asyncio.create_task(self._client.publish(topic, payload, qos), name="command")
+        try:
+            await asyncio.wait((attempt, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            attempt.cancel()  # aiomqtt would go on waiting on a connection that is gone
+        if not attempt.done():
+            raise aiomqtt.MqttError("the connection ended before the acknowledgement")
+        await attempt
+
+    async def _end_of(self, client: aiomqtt.Client) -> None:
+        try:
+            await anext(client.messages)  # there are none: it raises when the connection ends
+        except aiomqtt.MqttError as error:
+            cause = error.__cause__
+            if cause is not None and not isinstance(cause, aiomqtt.MqttError | OSError):
+                raise cause from error  # aiomqtt takes whatever fails in a callback for a broken connection
+        self.broken_at = now()
+        self._gone.set_result(None)
+        self._gone = asyncio.get_running_loop().create_future()
+        await self.close()
+
+    async def _connect(self) -> aiomqtt.Client:
+        """Return a client that is connected and subscribed; where that is cancelled, leave nothing behind."""
+        client = aiomqtt.Client(
+            self._endpoint.host,
+            self._endpoint.port,
+            identifier=self._client_id,
+            clean_session=True,
+            logger=_log,
+            queue_type=self._inbox,
+            tls_context=self._context,
+            timeout=self._patience,
+            max_inflight_messages=_IN_FLIGHT,
+        )
+        client.pending_calls_threshold = _IN_FLIGHT
+        attempt = asyncio.ensure_future(client.__aenter__())
+        try:
+            await asyncio.shield(attempt)  # it connects in a thread, which would go on by itself
+            await self._subscribe(client)
+        except BaseException:
+            with suppress(aiomqtt.MqttError):
+                await attempt
+                await client.__aexit__(None, None, None)
+            raise
+        return client
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        codes = await client.subscribe(self._filters)
+        for (topic, _), code in zip(self._filters, codes, strict=True):
+            if code in _REFUSED:
+                raise UsageError(
+                    f"the broker at {self._endpoint} does not let the run's own client subscribe to {topic}"
+                )
+
+
+def inbox(take: Callable[[aiomqtt.Message], None]) -> type[asyncio.Queue[aiomqtt.Message]]:
+    """Return a queue that never holds anything: a task that waits for each message would cost too much."""
+
+    class Inbox(asyncio.Queue[aiomqtt.Message]):
+        def put_nowait(self, item: aiomqtt.Message) -> None:
+            take(item)
+
+    return Inbox
