@@ -22,6 +22,7 @@ SHIPPED = {
     "resumption",
     "revocation",
     "soak",
+    "end-to-end",
 }
 
 

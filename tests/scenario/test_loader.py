@@ -74,9 +74,10 @@ WRONG = [
     ),
     (
         "seed  = 1",
-        "colour = 1",
-        "2: colour: unknown key; "
-        'expected "broker", "fleet", "limits", "seed", "stage", "thresholds" or "title"',
+        "purple = 1",
+        "2: purple: unknown key; "
+        'expected "broker", "cloud", "fleet", "limits", "observe", "seed", "stage", '
+        '"thresholds" or "title"',
     ),
     (
         '"mosquitto"',
@@ -400,6 +401,79 @@ WRONG = [
         '24: stage[2].connect: asks for 0.1 of fleet "core2", and 0 of it is not connected by then',
     ),
     (
+        "[thresholds]",
+        '[observe]\nfleets = ["gateway"]\n[thresholds]',
+        '26: observe.fleets[0]: fleet "gateway" has no [fleet.gateway.telemetry] to observe',
+    ),
+    (
+        "[thresholds]",
+        '[observe]\nfleet = ["gateway"]\n[thresholds]',
+        '26: observe.fleet: unknown key; did you mean "fleets"?',
+    ),
+    (
+        "[thresholds]",
+        '[observe]\ntopics = ["fleet/#/x"]\n[thresholds]',
+        '26: observe.topics[0]: expected + and # to fill a whole level, # the last one, not "fleet/#/x"',
+    ),
+    (
+        "[thresholds]",
+        '[observe]\ntopics = ["fleet/+/telemetry", "fleet/#"]\n[thresholds]',
+        '26: observe.topics: "fleet/+/telemetry" and "fleet/#" overlap, '
+        "and a broker may deliver a message for each; keep their topics apart",
+    ),
+    (
+        'payload = "core2"',
+        'payload = { template = "{device}{counter} {due}" }\n[observe]',
+        "13: fleet.core2.telemetry.payload.template: "
+        "an observer cannot tell {device} and {counter} apart with nothing between them",
+    ),
+    (
+        "[thresholds]",
+        '[cloud]\nkey = "a.key"\n[thresholds]',
+        '26: cloud.key: needs certificate = "….pem" beside it',
+    ),
+    (
+        "[thresholds]",
+        '[cloud]\ncertificate = "a.pem"\n[thresholds]',
+        '26: cloud.certificate: needs key = "….key" beside it',
+    ),
+    (
+        "[thresholds]",
+        '[cloud]\ncertificate = "a.pem"\nkey = "a.key"\n[thresholds]',
+        "26: cloud.certificate: "
+        "belongs to an external broker; one that the run starts trusts what the run issues itself",
+    ),
+    (
+        'rate = "5/s" }',
+        'rate = "5/s" }\nduration = "1s"\ncommand = { fleet = "gateway", rate = "1/s" }',
+        "23: stage[1].command.fleet: "
+        'fleet "gateway" has no [fleet.gateway.commands], whose topics this would use',
+    ),
+    (
+        'rate = "5/s" }',
+        'rate = "5/s" }\ncommand = { fleet = "gateway", rate = "1/s" }\n'
+        '[fleet.gateway.commands]\ntopic = "c/{device}"\nanswer = "a/{device}"',
+        '19: stage[1]: a stage with command needs a duration, for instance duration = "15s"',
+    ),
+    (
+        "devices = 5\n",
+        'devices = 5\ncommands = { topic = "c/{device}", answer = "c/{device}" }\n',
+        "16: fleet.gateway.commands.answer: "
+        "must differ from topic: a device would take its own answers for commands",
+    ),
+    (
+        "devices = 5\n",
+        'devices = 5\nsubscribe = [{ topic = "c/#" }]\n'
+        'commands = { topic = "c/{device}", answer = "a/{device}" }\n',
+        "16: fleet.gateway.subscribe[0].topic: "
+        'matches the topic of commands, "c/{device}", which is subscribed to anyway',
+    ),
+    (
+        "devices = 5\n",
+        'devices = 5\ncommands = { topic = "c/all", answer = "c/{device}" }\n',
+        '16: fleet.gateway.commands.topic: expected text with {device} in it, not "c/all"',
+    ),
+    (
         '"< 800ms"',
         '"< 800 ms"',
         '26: thresholds."tls_handshake.p99": '
@@ -528,7 +602,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         f"y.toml: there is no such file; did you mean {tmp_path}/x.toml?"
     ]
     ships = (
-        "connect-storm, quickstart, reconnect-after-outage, resumption, revocation, soak, steady-telemetry"
+        "connect-storm, end-to-end, quickstart, reconnect-after-outage, resumption, revocation, soak, "
+        "steady-telemetry"
     )
     sub = tmp_path / "sub"
     assert mistakes(sub / "quikstart.toml") == [

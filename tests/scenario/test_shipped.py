@@ -14,6 +14,7 @@ from simulator.scenario.shipped import shipped
 
 NAMES = [
     "connect-storm",
+    "end-to-end",
     "quickstart",
     "reconnect-after-outage",
     "resumption",
