@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ _PAUSE = 0.1
 """Seconds between two attempts to come back."""
 _REFUSED = ("Unspecified error", 0x80)
 """MQTT-3.9.3-2: the return code of SUBACK that means failure, as paho puts it and as it is."""
+_AT_ONCE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+"""Else a command waits until the broker's kernel has acknowledged the packet before it (Nagle's algorithm)."""
 _IN_FLIGHT = 1_000
 """Messages of ours that may wait for their acknowledgement; aiomqtt would warn of more than ten."""
 
@@ -130,6 +133,7 @@ class CloudClient:
             logger=_log,
             queue_type=self._inbox,
             tls_context=self._context,
+            socket_options=_AT_ONCE,
             timeout=self._patience,
             max_inflight_messages=_IN_FLIGHT,
         )

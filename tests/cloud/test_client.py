@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,15 @@ async def test_it_publishes_and_learns_of_the_acknowledgement(
     async with Relay(context, Changes()) as relay, kept(relay, papers, print, []) as client:
         await client.publish("c/1", b"hello", 1)
         assert [packet.payload for packet in relay.of(Publish)] == [b"hello"]
+
+
+async def test_what_it_says_does_not_wait_for_the_packet_before(
+    context: ssl.SSLContext, papers: CloudContext
+) -> None:
+    async with Relay(context, Changes()) as relay, kept(relay, papers, print, []):
+        stream = papers.gauge._stream
+        assert stream is not None
+        assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_without_a_connection_it_cannot_publish(context: ssl.SSLContext, papers: CloudContext) -> None:
