@@ -35,7 +35,7 @@ _PAUSE = 0.1
 _REFUSED = ("Unspecified error", 0x80)
 """MQTT-3.9.3-2: the return code of SUBACK that means failure, as paho puts it and as it is."""
 _AT_ONCE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
-"""Else a command waits until the broker's kernel has acknowledged the packet before it (Nagle's algorithm)."""
+"""Else a command waits until the broker has acknowledged the segment before it (Nagle's algorithm)."""
 _IN_FLIGHT = 1_000
 """Messages of ours that may wait for their acknowledgement; aiomqtt would warn of more than ten."""
 
