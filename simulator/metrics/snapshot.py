@@ -129,8 +129,7 @@ class SeriesInterval:
                 return self.response
             case Kind.SERVICE:
                 return self.service
-            case Kind.LAG:
-                return self.lag
+        return self.lag
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,30 +223,31 @@ def _measure(
     threshold: Threshold, totals: Totals, devices: Mapping[str, Mapping[str, int]]
 ) -> Fraction | None:
     of = threshold.of
-    match of.figure:
-        case Figure.TIME | Figure.LAG:
-            kind = Kind.LAG if of.figure is Figure.LAG else of.kind
-            histogram = totals.histogram(kind, fleet=of.fleet, phase=of.phase)
-            known = totals.attempts(fleet=of.fleet, phase=of.phase) if of.stat == "count" else histogram.count
-            return Fraction(stat(histogram, of.stat)) if known else None
-        case Figure.FAILURES:
-            part = totals.failures(fleet=of.fleet, phase=of.phase)
-            whole = max(totals.attempts(fleet=of.fleet, phase=of.phase), part)
-        case Figure.DROPPED:
-            arrivals = totals.arrivals(fleet=of.fleet)
-            part, whole = arrivals.dropped, arrivals.due
-        case Figure.LOST | Figure.DUPLICATED | Figure.REORDERED:
-            counts = totals.deliveries(fleet=of.fleet, phase=of.phase)
-            if not counts.settled:
-                return None
-            part, whole = getattr(counts, of.figure), counts.sent
-        case Figure.CONNECTED:
-            fleets = [states for name, states in devices.items() if of.fleet in (None, name)]
-            part = sum(states.get("connected", 0) for states in fleets)
-            whole = sum(sum(states.values()) for states in fleets)
+    if of.figure in (Figure.TIME, Figure.LAG):
+        kind = Kind.LAG if of.figure is Figure.LAG else of.kind
+        histogram = totals.histogram(kind, fleet=of.fleet, phase=of.phase)
+        known = totals.attempts(fleet=of.fleet, phase=of.phase) if of.stat == "count" else histogram.count
+        return Fraction(stat(histogram, of.stat)) if known else None
+    part, whole = _part_of_whole(of, totals, devices)
     if whole == 0:
         return None
     return Fraction(100 * part, whole) if threshold.unit is Unit.PERCENT else Fraction(part)
+
+
+def _part_of_whole(of: Measure, totals: Totals, devices: Mapping[str, Mapping[str, int]]) -> tuple[int, int]:
+    match of.figure:
+        case Figure.FAILURES:
+            failed = totals.failures(fleet=of.fleet, phase=of.phase)
+            return failed, max(totals.attempts(fleet=of.fleet, phase=of.phase), failed)
+        case Figure.DROPPED:
+            arrivals = totals.arrivals(fleet=of.fleet)
+            return arrivals.dropped, arrivals.due
+        case Figure.LOST | Figure.DUPLICATED | Figure.REORDERED:
+            counts = totals.deliveries(fleet=of.fleet, phase=of.phase)
+            return (getattr(counts, of.figure), counts.sent) if counts.settled else (0, 0)
+    fleets = [states for name, states in devices.items() if of.fleet in (None, name)]
+    connected = sum(states.get("connected", 0) for states in fleets)
+    return connected, sum(sum(states.values()) for states in fleets)
 
 
 def stat(histogram: Histogram, name: str) -> float:

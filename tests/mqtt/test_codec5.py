@@ -57,6 +57,7 @@ VECTORS: dict[str, tuple[Packet, str]] = {
     "subscribe": (Subscribe(1, (Subscription("a", 1, True, True, 2),)), "8207 0001 00 0001 61 2d"),
     "suback": (SubAck(1, (1, 0x8F)), "9005 0001 00 01 8f"),
     "unsubscribe": (Unsubscribe(1, ("a",)), "a206 0001 00 0001 61"),
+    "unsubscribe from two": (Unsubscribe(1, ("a", "b")), "a209 0001 00 0001 61 0001 62"),
     "unsuback": (UnsubAck(1, (0x11,)), "b004 0001 00 11"),
     "pingreq": (PingReq(), "c000"),
     "pingresp": (PingResp(), "d000"),
@@ -79,6 +80,8 @@ def test_a_server_of_3_1_1_refuses_in_its_own_words() -> None:
 def test_properties_that_do_not_matter_are_dropped() -> None:
     with_format_and_type = bytes.fromhex("300b 0001 61 06 01 01 03 0001 74 78")
     assert read(with_format_and_type) == (Publish("a", b"x"), 13)
+    with_correlation_data = bytes.fromhex("3009 0001 61 04 09 0001 74 78")
+    assert read(with_correlation_data) == (Publish("a", b"x"), 11)
 
 
 def test_a_subscription_identifier_is_walked_over() -> None:

@@ -354,6 +354,14 @@ class TestBytes:
         assert pieces.session.data_to_send() == whole.session.data_to_send() == b"\x40\x02\x00\x05"
 
     @both
+    def test_a_packet_may_come_byte_by_byte(self, version: MqttVersion) -> None:
+        made = pair(version)
+        made.session.publish("t", b"x", 1, token="first")
+        *pieces, last = (bytes((byte,)) for byte in made.server.codec.write(PubAck(1)))
+        assert [made.session.receive_data(piece) for piece in pieces] == [[]] * len(pieces)
+        assert made.session.receive_data(last) == [Acknowledged("first", 0)]
+
+    @both
     @given(st.binary(max_size=40), st.booleans())
     def test_random_bytes_never_raise(self, version: MqttVersion, data: bytes, connected: bool) -> None:
         made = Pair(kept(version))
