@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from simulator.clock import MILLISECOND, SECOND
+from simulator.clock import SECOND
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalCounts, ArrivalOf, Totals
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from simulator.report.run import Run, Stage
 
 __all__ = ["ShardTally", "StageTally", "Tally"]
-
-TIMER = 50 * MILLISECOND
-"""How much earlier than planned a shard's timer may end a stage."""
 
 SHORT = SECOND // 2
 """Intervals below this are too short for a share of the processor's time to mean anything."""
@@ -43,8 +40,8 @@ class StageTally:
 
     @property
     def reached_end(self) -> bool:
-        """Whether the stage ran to its planned end."""
-        return bool(self._devices) and self.end >= self.stage.end - TIMER
+        """Whether the stage ran to its planned end: no shard ends one early."""
+        return bool(self._devices) and self.end >= self.stage.end
 
     @property
     def devices(self) -> dict[str, Counter[str]]:
