@@ -46,6 +46,8 @@ class Times:
     p99_9: Annotated[int, Field(alias="p99.9")]
     max: int
     mean: float
+    overflow: int = 0
+    """How many were longer than a histogram can tell; they count as the longest that it can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ def times(histogram: Histogram) -> Times | None:
         p99_9=histogram.percentile(99.9),
         max=histogram.max,
         mean=round(histogram.mean, 1),
+        overflow=histogram.overflow,
     )
 
 

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from simulator.metrics.histogram import LIMIT
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Kind, Phase
 from simulator.metrics.threshold import Status, Unit
@@ -55,6 +56,7 @@ _STATUSES = {
     Status.BROKEN: ("broken", "bold red"),
     Status.NO_DATA: ("no data", "yellow"),
 }
+_LONGEST = f"{LIMIT // 60_000_000} minutes or longer"
 _NOTHING = "-"
 _QUIET = "dim"
 
@@ -125,6 +127,7 @@ def _fleet(fleet: FleetFigures) -> Iterator[RenderableType]:
         for phase in fleet.phases:
             _add_phase(table, phase)
         yield table
+        yield from _overflows(fleet.phases)
     if fleet.resumption is not None:
         yield _resumption(fleet.resumption, {phase.phase: phase.service for phase in fleet.phases})
     if fleet.arrivals:
@@ -142,6 +145,14 @@ def _add_phase(table: Table, phase: PhaseFigures) -> None:
     count = f"{phase.response.count:,}"
     table.add_row(str(phase.phase), str(Kind.RESPONSE), count, *_durations(phase.response))
     table.add_row("", str(Kind.SERVICE), "", *_durations(phase.service), style=_QUIET)
+
+
+def _overflows(phases: tuple[PhaseFigures, ...]) -> Iterator[RenderableType]:
+    """Yield a line for each phase with times that its figures cannot tell."""
+    for phase in phases:
+        overflow = max((times.overflow for times in (phase.response, phase.service) if times), default=0)
+        if overflow:
+            yield Text(f"{phase.phase}: {overflow:,} took {_LONGEST}, and count as that", "bold yellow")
 
 
 def _durations(times: Times) -> Iterator[str]:
@@ -291,6 +302,8 @@ def _generator(generator: Generator) -> Text:
         text.append(f"\n  lag p50 {_ms(lag.p50)} ms, p99 ")
         text.append(f"{_ms(lag.p99)} ms", "bold yellow" if lag.p99 > generator.lag_limit else "")
         text.append(f" (limit {_ms(generator.lag_limit)} ms), max {_ms(lag.max)} ms")
+        if lag.overflow:
+            text.append(f"\n  {lag.overflow:,} began {_LONGEST} late, and count as that", "bold yellow")
     return text
 
 

@@ -232,6 +232,28 @@ def test_devices_that_leave_after_the_last_stage_were_connected_at_its_end(tmp_p
     assert folder.close(RunStatus.COMPLETE).thresholds[1].status is Status.MET
 
 
+@pytest.mark.parametrize(("short", "reached"), [(0, True), (1, False)])
+def test_a_stage_that_was_cut_off_at_the_last_moment_was_cut_off(
+    tmp_path: Path, short: int, reached: bool
+) -> None:
+    folder = RunFolder.create(tmp_path, RUN, SCENARIO)
+    playing = Play(folder)
+    for number in range(3):
+        playing.second(number)
+    playing.snapshot(4 * SECOND - short)
+    assert folder.close(RunStatus.INTERRUPTED).stages[-1].reached_end is reached
+
+
+def test_times_beyond_what_a_histogram_tells_are_counted(report: Report, tmp_path: Path) -> None:
+    late = phase(end(tmp_path, lag=2 * 3600 * SECOND), "core2", Phase.CONNECT)
+    for figures, overflow in ((late.response, 20), (late.service, 0)):
+        assert figures is not None
+        assert (figures.count, figures.overflow) == (20, overflow)
+    intime = phase(report, "core2", Phase.CONNECT).response
+    assert intime is not None
+    assert intime.overflow == 0
+
+
 def test_a_stage_not_reached_has_no_rates(tmp_path: Path) -> None:
     stages = (*RUN.stages, Stage("storm", 60 * SECOND, 62 * SECOND))
     report = end(tmp_path, run=replace(RUN, stages=stages))

@@ -233,6 +233,15 @@ def test_the_generator_says_how_it_fared(report: Report) -> None:
     assert "lag p50 0.40 ms, p99 0.40 ms (limit 100 ms), max 0.40 ms" in text
 
 
+def test_times_beyond_what_a_histogram_tells_are_mentioned(report: Report, tmp_path: Path) -> None:
+    assert "count as that" not in text_of(report)
+    late = play(tmp_path, lag=2 * 3600 * SECOND).close(RunStatus.COMPLETE)
+    text = " ".join(text_of(late).split())
+    assert "connect: 20 took 71 minutes or longer, and count as that" in text
+    assert late.generator.lag is not None
+    assert f"{late.generator.lag.overflow} began 71 minutes or longer late" in text
+
+
 def test_several_shards_are_mentioned(report: Report) -> None:
     text = text_of(replace(report, generator=replace(report.generator, shards=4)))
     assert "4 shards" in text
