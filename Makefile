@@ -2,16 +2,18 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+MINUTES ?= 20
 EVERY_BRANCH := simulator/mqtt/*,simulator/metrics/*,simulator/arrival.py,simulator/link/failure.py
 
-.PHONY: demo test lint truth bench reference clean
+.PHONY: demo test lint truth bench soak reference clean
 
 demo: .venv/.runs  ## Run the quickstart on the embedded broker
 	$(BIN)/simulator run scenarios/quickstart.toml
 
-test: .venv/.tests lint  ## Check style and types, then run all tests
+test: .venv/.tests lint  ## Check style and types, then run all tests; those that keep time run without coverage
+	$(BIN)/pytest tests/truth -m timekeeping
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -m "not timekeeping"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --omit=$(EVERY_BRANCH) --fail-under=90
 	$(BIN)/coverage report --skip-covered --include=$(EVERY_BRANCH) --show-missing --fail-under=100
@@ -26,6 +28,9 @@ truth: .venv/.tests  ## Hold latencies against known delays, to the millisecond;
 
 bench: .venv/.tests  ## Measure speed and memory; the last line is one JSON object
 	$(BIN)/python benchmarks/bench.py
+
+soak: .venv/.tests  ## Hold 2,000 devices for MINUTES: memory, lag, every message; the last line is one JSON object
+	$(BIN)/python benchmarks/soak.py $(MINUTES)
 
 reference: .venv/.runs  ## Make the tables of docs/scenarios.md again, after a change of what a scenario may say
 	{ sed '/^## Every key$$/q' docs/scenarios.md; echo; $(BIN)/simulator scenarios --reference; } > docs/.scenarios.md
