@@ -114,11 +114,16 @@ class Histogram:
         return ((_lowest(index), _width(index), count) for index, count in sorted(self._counts.items()))
 
     def encode(self) -> str:
-        """Return the counts in HdrHistogram's compressed V2 format, in base64."""
+        """Return the counts in HdrHistogram's compressed V2 format, in base64.
+
+        Up to the next power of two, all zero behind the maximum: the library makes a type of ctypes for each
+        length that it encodes, which lives until the collector comes round; so let there be few lengths.
+        """
         counts = _SCRATCH.counts
         for index, count in self._counts.items():
             counts[index] = count
-        _SCRATCH.total_count, _SCRATCH.max_value = self.count, self._max
+        _SCRATCH.total_count = self.count
+        _SCRATCH.max_value = max(_LINEAR, 1 << self._max.bit_length()) - 1
         try:
             return str(_SCRATCH.encode(), "ascii")
         finally:

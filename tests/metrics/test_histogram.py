@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 import pickle
 import time
@@ -74,6 +75,18 @@ def test_encodings_do_not_leak_into_each_other() -> None:
     first = histogram_of([1, 1_000_000]).encode()
     assert histogram_of([5]).encode() != first
     assert histogram_of([1, 1_000_000]).encode() == first
+
+
+def test_encoding_leaves_little_to_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        for greatest in range(3_000, 100_000, 997):
+            histogram_of([greatest]).encode()
+        assert len(gc.get_objects()) - before < 100
+    finally:
+        gc.enable()
 
 
 @given(batches)
