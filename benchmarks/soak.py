@@ -95,12 +95,14 @@ def messages(totals: Totals) -> dict[str, int]:
     arrivals = totals.arrivals(of=ArrivalOf.MESSAGE)
     outcomes = totals.outcomes(phase=Phase.PUBLISH)
     acknowledged, unfinished = outcomes[Outcome.OK], outcomes[Outcome.UNFINISHED]
+    cut_off = outcomes[Outcome.CUT_OFF]
     return {
         "soak_messages_due": arrivals.due,
         "soak_messages_acknowledged": acknowledged,
         "soak_messages_dropped": arrivals.dropped,
         "soak_messages_offline": arrivals.offline,
-        "soak_messages_failed": outcomes.total() - acknowledged - unfinished,
+        "soak_messages_cut_off": cut_off,
+        "soak_messages_failed": outcomes.total() - acknowledged - unfinished - cut_off,
         "soak_messages_unfinished": unfinished,
     }
 
