@@ -70,7 +70,7 @@ def execute(app: typer.Typer | None = None) -> int:
     """Run the command line and return its exit code; what is wrong becomes a sentence on stderr."""
     app = app or asked_for()
     try:
-        return app(standalone_mode=False) or 0
+        return app(prog_name="simulator", standalone_mode=False) or 0
     except typer.TyperException as error:
         from simulator.cli.usage import usage_error  # noqa: PLC0415 - brings in the model, for a mistake alone
 

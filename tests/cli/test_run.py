@@ -274,8 +274,11 @@ def test_a_killed_run_takes_its_broker_along_and_can_be_reported(folder: Path) -
     assert "tls_handshake" in ended.out
 
 
-def test_a_disk_that_fills_up_is_told_and_the_figures_are_shown(folder: Path) -> None:
-    """Files may not grow any more, as on a full disk."""
+def test_a_disk_that_fills_up_is_told_and_the_figures_are_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files may not grow any more, as on a full disk; nor could coverage write its own."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     with Running(["run", "small.toml", "--out", "results", *LONG], folder) as running:
         running.wait_for("steady")
         resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (2048, 2048))
