@@ -120,6 +120,14 @@ def test_a_step_that_fails_fails_its_connect_once(
     assert totals.failures(phase=step) == totals.failures(phase=Phase.CONNECT) == totals.failures() == 1
 
 
+def test_what_was_cut_off_as_asked_is_counted_and_no_failure(
+    recorder: Recorder, failures: list[Failure]
+) -> None:
+    fail(recorder, Phase.PUBLISH, "cut_off")
+    assert snapshot(recorder).series[SeriesKey("core2", Phase.PUBLISH)].outcomes == {"cut_off": 1}
+    assert failures == []
+
+
 def test_a_failed_attempt_has_no_duration_but_was_late_like_any_other(recorder: Recorder) -> None:
     fail(recorder, Phase.TCP_CONNECT)
     measured = snapshot(recorder).series[SeriesKey("core2", Phase.TCP_CONNECT)]
