@@ -207,9 +207,12 @@ def test_measuring_a_message_costs_a_fraction_of_sending_it(recorder: Recorder) 
     noise = random.Random(1)
     samples = [(DUE, DUE + 300_000, DUE + noise.randrange(1_000_000, 3_000_000)) for _ in range(20_000)]
     append = recorder.series("core2", Phase.PUBLISH).ok.append
-    begun = time.process_time_ns()
-    for sample in samples:
-        append(sample)
-    snapshot(recorder)
-    spent = (time.process_time_ns() - begun) / len(samples)
-    assert spent < 3_000, "nanoseconds; a message costs 15,000, and this machine may be busy"
+
+    def cost() -> float:
+        begun = time.process_time_ns()
+        for sample in samples:
+            append(sample)
+        snapshot(recorder)
+        return (time.process_time_ns() - begun) / len(samples)
+
+    assert min(cost() for _ in range(5)) < 3_000, "nanoseconds; a message costs 15,000"
