@@ -11,7 +11,7 @@ demo: .venv/.runs  ## Run the quickstart on the embedded broker
 	$(BIN)/simulator run scenarios/quickstart.toml
 
 test: .venv/.tests lint  ## Check style and types, then run all tests; those that keep time run without coverage
-	$(BIN)/pytest tests/truth -m timekeeping
+	$(BIN)/pytest tests/truth tests/metrics -m timekeeping
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -m "not timekeeping"
 	$(BIN)/coverage combine --quiet

@@ -162,6 +162,7 @@ def test_another_precision_is_refused() -> None:
         Histogram.decode(str(HdrHistogram(1, 3_600_000_000, 2).encode(), "ascii"))
 
 
+@pytest.mark.timekeeping
 def test_recording_a_batch_costs_less_than_the_library_by_far() -> None:
     values = [250 + (index * 7919) % 4_000 for index in range(5_000)]
     library = HdrHistogram(1, 3_600_000_000, 3)

@@ -203,6 +203,7 @@ def test_a_snapshot_survives_the_way_to_another_process(recorder: Recorder) -> N
     assert list(there.series[key].response.buckets()) == list(taken.series[key].response.buckets())
 
 
+@pytest.mark.timekeeping
 def test_measuring_a_message_costs_a_fraction_of_sending_it(recorder: Recorder) -> None:
     noise = random.Random(1)
     samples = [(DUE, DUE + 300_000, DUE + noise.randrange(1_000_000, 3_000_000)) for _ in range(20_000)]
