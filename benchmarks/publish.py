@@ -124,7 +124,7 @@ class RawLoop(BareLoop):
     def _readable(self, connection: SSL.Connection) -> None:
         number = openssl.ssl_read(self.natives[connection], openssl.read_buffer, openssl.RECORD)
         if number <= 0:
-            if not openssl.must_wait(connection, number):
+            if not openssl.wants(connection, number):
                 self.loop.remove_reader(connection.fileno())
                 raise openssl.reason(connection, number)
             return

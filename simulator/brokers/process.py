@@ -92,8 +92,10 @@ class Child(asyncio.SubprocessProtocol):
                 cancelled = error
         try:
             _, child = starting.result()
-        except BaseException:
+        except BaseException as error:
             command.clear()
+            if cancelled is not None:
+                raise cancelled from error
             raise
         child.write(command.stdin)
         if cancelled is not None:

@@ -380,11 +380,6 @@ class VirtualDevice:
         if self._context.ear is not None and phase is Phase.PUBLISH:
             self._context.ear.unanswered(self.name, started)
 
-    def _give_up(self, token: Token, outcome: str, detail: str, at: int) -> None:
-        """Wait no more for the answer to a publish, or to the subscribe."""
-        self._session.disown(token)
-        self._unanswered(token, outcome, detail, at)
-
     # What the pacer tells.
 
     def _report_from(self, due: int) -> None:
@@ -424,9 +419,8 @@ class VirtualDevice:
         return min(self._context.tend_every, keepalive // 2) if keepalive else self._context.tend_every
 
     def _give_up_waiting(self, before: int, at: int) -> None:
-        for token in self._owed:
-            if token[1] <= before:
-                self._give_up(token, Outcome.ACK_TIMEOUT, "no acknowledgement in time", at)
+        for token in self._session.disown(lambda token: token[1] <= before):
+            self._unanswered(token, Outcome.ACK_TIMEOUT, "no acknowledgement in time", at)
         if self.state is DeviceState.LEAVING and self._quiet:
             self._leave_at_last()
 
@@ -450,15 +444,9 @@ class VirtualDevice:
     # Leaving.
 
     @property
-    def _owed(self) -> list[Token]:
-        """What awaits an acknowledgement: when each publish, or the subscribe, was due and was sent."""
-        publishes = self._session.awaited
-        return publishes if self._subscribing is None else [*publishes, self._subscribing]
-
-    @property
     def _quiet(self) -> bool:
         """Whether the broker owes no acknowledgement."""
-        return not self._owed
+        return self._subscribing is None and not self._session.awaited
 
     def _leave_when_quiet(self) -> None:
         self._set(DeviceState.LEAVING)
@@ -516,8 +504,8 @@ class VirtualDevice:
     def _write_off(self) -> None:
         """Count what a kept session still owes: the run ends, and nobody comes back for it."""
         at = now()
-        for token in self._session.awaited:
-            self._give_up(token, Outcome.UNFINISHED, "the run ended before its acknowledgement", at)
+        for token in self._session.disown(lambda _: True):
+            self._unanswered(token, Outcome.UNFINISHED, "the run ended before its acknowledgement", at)
 
     def _set(self, state: DeviceState) -> None:
         if state is DeviceState.IDLE and self._context.finishing:

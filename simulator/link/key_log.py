@@ -52,8 +52,10 @@ class KeyLog:
 
     def add(self, _: SSL.Connection, line: bytes) -> None:
         """Append a secret of a connection: label, client random and secret, as NSS has it."""
+        secret = line + b"\n"
         try:
-            os.write(self._file, line + b"\n")
+            if os.write(self._file, secret) < len(secret):
+                self.trouble = f"the TLS key log {self.path} lacks secrets: it takes no more"
         except OSError as error:
             # The caller is OpenSSL, in the middle of a handshake: it has no use for an exception.
             self.trouble = f"the TLS key log {self.path} lacks secrets: {error.strerror}"

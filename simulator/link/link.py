@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "Receiver"]
 
-_CORK: int | None = getattr(socket, "TCP_CORK", None)
-"""Linux's; elsewhere the name of a refusal may be lost, as it is to most clients."""
-
 
 class Receiver(Protocol):
     """Who gets what arrives on a link."""
@@ -198,8 +195,8 @@ class Link:
         ours, so that the connection is reset. A write that comes after that fails, and then OpenSSL reads no
         more: the alert has arrived, and its name is lost. So CONNECT must not be a write of its own.
         """
-        if self._sock is not None and _CORK is not None:
-            self._sock.setsockopt(socket.IPPROTO_TCP, _CORK, on)
+        if self._sock is not None:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
     def _readable(self) -> None:
         ssl = self._ssl

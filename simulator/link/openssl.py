@@ -55,7 +55,7 @@ NO_PARTIAL_WILDCARDS = 0x4
 """X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS: ``*.example.org`` may match, ``d*.example.org`` not (RFC 9525)."""
 
 read_buffer = ffi.new("char[]", RECORD)
-"""Where a read puts what one record brought, until ``taken`` is asked for it."""
+"""Where a read puts what one record brought, until ``view`` copies it out."""
 
 # Called for every message: a Python function around each would cost as much as all of its work.
 ssl_read: Callable[[Any, Any, int], int] = lib.SSL_read
@@ -169,11 +169,17 @@ def session_id(session: bytes) -> bytes:
 
 
 def set_session(connection: SSL.Connection, session: bytes) -> None:
-    """Let a connection offer an encoded session in its handshake."""
+    """Let a connection offer an encoded session in its handshake.
+
+    Raises ValueError where OpenSSL cannot read it or does not take it.
+    """
     content = ffi.from_buffer("unsigned char[]", session)
     decoded = lib.d2i_SSL_SESSION(ffi.NULL, ffi.new("const unsigned char **", content), len(session))
-    lib.SSL_set_session(native(connection, "_ssl"), decoded)
+    done = decoded != ffi.NULL and lib.SSL_set_session(native(connection, "_ssl"), decoded) == 1
     lib.SSL_SESSION_free(decoded)
+    if not done:
+        forget_errors()
+        raise ValueError("OpenSSL cannot offer this session")
 
 
 def resumed(connection: SSL.Connection) -> bool:

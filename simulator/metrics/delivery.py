@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from simulator.metrics.sample import Phase
 
-__all__ = ["DeliveryCounts", "DeliveryKey", "DeviceDelivery"]
+__all__ = ["DeliveryCounts", "DeliveryKey", "DeviceDelivery", "Hearing"]
 
 
 class DeliveryKey(NamedTuple):

@@ -24,6 +24,8 @@ from simulator.mqtt.reasons import Reason, reason_name
 from simulator.mqtt.wire import check_topic, length, text, u16
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.mqtt.packets import ConnAck, PubAck, PubComp, PubRec
 
 __all__ = ["IDENTIFIERS", "Sender"]
@@ -92,13 +94,13 @@ class Sender:
         """The tokens of these publishes, in the order in which they were sent."""
         return [token for _, _, token in self._sent.values() if token is not None]
 
-    def disown(self, token: Token) -> None:
-        """Wait no more for the answer to a request: no event will bring its token.
+    def disown(self, unwanted: Callable[[Token], bool]) -> list[Token]:
+        """Wait no more for the answers to requests with such tokens; return these, which no event will bring.
 
-        The answer may still come, so the identifier stays in use (MQTT-2.2.1-3), and a publish is sent again
+        An answer may still come, so its identifier stays in use (MQTT-2.2.1-3), and a publish is sent again
         as others are.
         """
-        _disown(self._sent, token) or _disown(self._requests, token)
+        return [*_disown(self._sent, unwanted), *_disown(self._requests, unwanted)]
 
     def data_to_send(self) -> bytes:
         """Return the bytes that are to go to the server, once; ``b""`` when there are none."""
@@ -253,12 +255,15 @@ class Sender:
         return lost
 
 
-def _disown(requests: dict[int, tuple[_Answer, _Kept, Token]], token: Token) -> bool:
-    for identifier, (answer, kept, owner) in requests.items():
-        if owner is token:
+def _disown(
+    requests: dict[int, tuple[_Answer, _Kept, Token]], unwanted: Callable[[Token], bool]
+) -> list[Token]:
+    tokens = []
+    for identifier, (answer, kept, token) in requests.items():
+        if token is not None and unwanted(token):
             requests[identifier] = (answer, kept, None)
-            return True
-    return False
+            tokens.append(token)
+    return tokens
 
 
 @lru_cache(4096)
