@@ -79,8 +79,9 @@ class Fleets:
     def issue(self) -> None:
         """Issue the certificates that fleets lack, which can take minutes, and revoke those that shall be.
 
-        Raises FleetError where a fleet cannot have what it lacks.
+        Raises FleetError where a fleet cannot have what it lacks; nothing is revoked then, which is for good.
         """
+        self._check_lists()
         for name, store in self._stores.items():
             fleet = self._loaded.scenario.fleets[name]
             self._fill(store, name, fleet)
@@ -99,17 +100,23 @@ class Fleets:
 
         Raises FleetError where there is a fleet that no list can be made for: the broker would refuse it all.
         """
+        if not self._check_lists():
+            return ()
+        return tuple(crl for store in self._stores.values() for crl in store.revocation_lists(CRL_VALIDITY))
+
+    def _check_lists(self) -> bool:
+        """Tell whether a broker of ours needs lists; raise FleetError where a fleet cannot have one."""
         scenario = self._loaded.scenario
         wanted = lists_wanted(scenario.fleets, scenario.stages)
         if not wanted or scenario.broker.kind is BrokerKind.EXTERNAL:
-            return ()
+            return False
         for name, store in self._stores.items():
             if store.authority is None:
                 raise FleetError(
                     f"{store.path} holds no authority, so no list can revoke any of {name}, and a broker that"
                     f" looks at lists, as {wanted[0]} asks for, would refuse all of it: run it without"
                 )
-        return tuple(crl for store in self._stores.values() for crl in store.revocation_lists(CRL_VALIDITY))
+        return True
 
     def revoke(self, name: str, share: float, seed: str) -> tuple[bytes, ...]:
         """Revoke a share of a fleet, drawn among those that are not revoked yet; return all lists, new."""

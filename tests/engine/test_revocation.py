@@ -195,6 +195,8 @@ def test_a_fleet_without_authority_has_no_list_that_could_revoke_it(tmp_path: Pa
     ):
         raise AssertionError("it began")
     assert not (tmp_path / "run").exists()
+    with FleetStore.open(tmp_path / "core2.fleet") as store:
+        assert store.names(Status.REVOKED) == [], "what is revoked is revoked for good"
 
 
 async def test_a_broker_that_takes_no_list_ends_the_run_with_a_reason(
