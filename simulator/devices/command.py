@@ -9,8 +9,9 @@ import re
 
 __all__ = ["answer", "answered", "command", "commanded"]
 
-_COMMAND = re.compile(rb'\{"command":([0-9]+)\}')
-_ANSWER = re.compile(rb'\{"device":"([^"]+)","answer":([0-9]+)\}')
+_COMMAND = re.compile(rb'\{"command":([0-9]{1,19})\}')
+_ANSWER = re.compile(rb'\{"device":"([^"]+)","answer":([0-9]{1,19})\}')
+"""No number of ours is longer, and Python refuses to read one of thousands of digits."""
 
 
 def command(number: int) -> bytes:
@@ -32,4 +33,9 @@ def answer(device: str, number: int) -> bytes:
 def answered(payload: bytes) -> tuple[str, int] | None:
     """Return which device answers which command, or None where a payload is no answer."""
     found = _ANSWER.fullmatch(payload)
-    return (found[1].decode(), int(found[2])) if found else None
+    if found is None:
+        return None
+    try:
+        return found[1].decode(), int(found[2])
+    except UnicodeDecodeError:  # whoever sent it is no device of ours
+        return None

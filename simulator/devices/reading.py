@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader", "Reading", "reader_of"]
 
-_HEAD = re.compile(rb'\{"device":"(?P<device>[^"]+)","n":(?P<counter>[0-9]+),"due":(?P<due>[0-9]+),')
-_FIELDS = {"device": ".+?", "counter": "[0-9]+", "due": "[0-9]{19}"}
-"""What each placeholder can become; nanoseconds since 1970 have 19 digits from 2001 to 2286."""
+_HEAD = re.compile(
+    rb'\{"device":"(?P<device>[^"]+)","n":(?P<counter>[0-9]{1,19}),"due":(?P<due>[0-9]{1,19}),'
+)
+_FIELDS = {"device": ".+?", "counter": "[0-9]{1,19}", "due": "[0-9]{19}"}
+"""What each placeholder can become; nanoseconds since 1970 have 19 digits from 2001 to 2286.
+
+No number of ours is longer, and Python refuses to read one of thousands of digits.
+"""
 
 
 class Reading(NamedTuple):
@@ -46,7 +51,11 @@ def reader_of(telemetry: Telemetry, fleet: str) -> Reader:
         found = find(payload)
         if found is None:
             return None
-        return Reading(found["device"].decode(), int(found["counter"]), int(found["due"]))
+        try:
+            device = found["device"].decode()
+        except UnicodeDecodeError:  # whoever sent it is no device of ours
+            return None
+        return Reading(device, int(found["counter"]), int(found["due"]))
 
     return read
 

@@ -17,7 +17,21 @@ def test_the_cloud_reads_what_a_device_answers(device: str, number: int) -> None
     assert answered(answer(device, number)) == (device, number)
 
 
-@pytest.mark.parametrize("strange", [b"", b"{}", b'{"command":-1}', b'{"command":1} ', b'{"answer":1}'])
+ENDLESS = b"1" * 5_000
+"""More digits than Python turns into a number."""
+STRANGE = [
+    b"",
+    b"{}",
+    b'{"command":-1}',
+    b'{"command":1} ',
+    b'{"command":%b}' % ENDLESS,
+    b'{"answer":1}',
+    b'{"device":"\xff","answer":1}',
+    b'{"device":"a","answer":%b}' % ENDLESS,
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: strange[:24])
 def test_anything_else_is_neither(strange: bytes) -> None:
     assert commanded(strange) is None
     assert answered(strange) is None

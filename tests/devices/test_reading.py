@@ -53,8 +53,25 @@ def test_whatever_a_model_writes_its_reader_reads(
     assert reader_of(settings, "core2")(written) == Reading(device, counter, due)
 
 
+ENDLESS = b"1" * 5_000
+"""More digits than Python turns into a number."""
+STRANGE = [
+    b"",
+    b"{}",
+    b"\xff\xfe",
+    b'{"device":"a","n":x,"due":1,',
+    b'{"device":"\xff","n":1,"due":1,',
+    b'{"device":"a","n":%b,"due":1,' % ENDLESS,
+    b'{"device":"a","n":1,"due":%b,' % ENDLESS,
+    b"\xff 1 %d" % DUE,
+    b"a %b %d" % (ENDLESS, DUE),
+    b"%d%b;a" % (DUE, ENDLESS),
+    b"%d1;\xff" % DUE,
+]
+
+
 @pytest.mark.parametrize("payload", PAYLOADS, ids=str)
-@pytest.mark.parametrize("strange", [b"", b"{}", b"\xff\xfe", b'{"device":"a","n":x,"due":1,'])
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: strange[:24])
 def test_anything_else_is_nothing(payload: object, strange: bytes) -> None:
     assert reader_of(telemetry(payload), "core2")(strange) is None
 
