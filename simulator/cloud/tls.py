@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import termios
+from collections import deque
 from contextlib import suppress
 from time import thread_time_ns
 from typing import TYPE_CHECKING, Any, cast
@@ -45,33 +46,39 @@ class Gauge:
         self.spent = 0
         """Nanoseconds of processor time from reading to having handled what was read, altogether."""
         self.lag = Histogram()
-        """Microseconds that something waited to be read; one value each time that ``look`` found out."""
+        """Microseconds that something waited to be read; one value for each look."""
         self._stream: Stream | None = None
-        self._mark: tuple[int, int] | None = None
+        self._marks: deque[tuple[int, int]] = deque()
+        """Of each look at what is not read yet, in order: bytes received by then, and when it was due."""
 
     def follow(self, stream: Stream) -> None:
         """Look at this stream from now on."""
-        self._stream, self._mark = stream, None
+        self._stream = stream
+        self._marks.clear()
 
     def look(self, due: int) -> None:
-        """Begin to measure how long what waits now, or has waited since ``due``, is left waiting."""
+        """Begin to measure how long what waits now, or has waited since ``due``, is left waiting.
+
+        Each look counts, also while others wait: else a stall would be one value among many of better times.
+        """
         stream = self._stream
-        if stream is None or stream.fileno() < 0 or self._mark is not None:
+        if stream is None or stream.fileno() < 0:
             return
         received = stream.received()
         if stream.waiting():
-            self._mark = received, due
+            self._marks.append((received, due))
         else:
             self.lag.record_many([0])
 
     def has_read(self) -> None:
         """Take that the stream has been read: what was looked at may have been among it."""
-        stream, mark = self._stream, self._mark
-        if stream is not None and mark is not None:
-            received, since = mark
-            if stream.received() - stream.waiting() >= received:
-                self.lag.record_many([(now() - since) // MICROSECOND])
-                self._mark = None
+        stream, marks = self._stream, self._marks
+        if stream is None or not marks:
+            return
+        read, at = stream.received() - stream.waiting(), now()
+        while marks and marks[0][0] <= read:
+            _, due = marks.popleft()
+            self.lag.record_many([(at - due) // MICROSECOND])
 
 
 class Stream(ssl.SSLSocket):

@@ -95,11 +95,33 @@ def test_what_waits_to_be_read_shows_how_long(client: CloudContext, context: ssl
         comes(ours, before + len(RECORD))
         since = now() - 150 * MILLISECOND
         gauge.look(since)
-        gauge.look(now())
+        gauge.look(since + 50 * MILLISECOND)
+        gauge.look(since + 100 * MILLISECOND)
         assert gauge.lag.count == 1, "it waits still"
         ours.recv(len(RECORD))
-        assert gauge.lag.count == 2
+        assert gauge.lag.count == 4, "a stall counts with each look that fell into it"
         assert 150_000 <= gauge.lag.max <= (now() - since) // 1000
+        assert gauge.lag.percentile(50) >= 50_000
+
+
+def test_what_came_after_a_look_is_another_looks_matter(
+    client: CloudContext, context: ssl.SSLContext
+) -> None:
+    gauge = client.gauge
+    with connected(client, context) as (ours, theirs):
+        ours.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):  # whatever TLS itself has sent
+            ours.recv(1)
+        for turn in (1, 20):  # more than is read at once
+            before = ours.received()
+            for _ in range(turn):
+                theirs.sendall(RECORD)
+            comes(ours, before + turn * len(RECORD))
+            gauge.look(now())
+        ours.recv(16 * len(RECORD))
+        assert gauge.lag.count == 1
+        ours.recv(len(RECORD))
+        assert gauge.lag.count == 2
 
 
 def test_the_credential_is_shown_and_leaves_no_file(client: CloudContext, context: ssl.SSLContext) -> None:
