@@ -82,7 +82,7 @@ class Commander:
             outcome = Outcome.CONNECTION_LOST if lost else Outcome.ACK_TIMEOUT
             self._fail(device, number, outcome, str(error))
         else:
-            del self._unacknowledged[device, number]
+            self._unacknowledged.pop((device, number), None)  # it may have been given up just before
 
     def give_up(self) -> None:
         """Wait no longer for acknowledgements: the run ends."""
@@ -90,7 +90,10 @@ class Commander:
             self._fail(device, number, Outcome.UNFINISHED, "the run ended before its acknowledgement")
 
     def _fail(self, device: str, number: int, outcome: Outcome, detail: str) -> None:
-        due, started = self._unacknowledged.pop((device, number))
+        unacknowledged = self._unacknowledged.pop((device, number), None)
+        if unacknowledged is None:  # it was given up, and has failed already
+            return
+        due, started = unacknowledged
         self.commands.unconfirmed(device, started)
         times = {"due": due, "started": started, "finished": now()}
         self._recorder.fail(self._fleet, device, Phase.COMMAND, outcome, detail, **times)
