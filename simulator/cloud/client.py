@@ -71,6 +71,10 @@ class CloudClient:
         """Connect and subscribe; raise UsageError where the broker does not let us."""
         try:
             self._client = await self._connect()
+        except RefusedError as error:
+            raise UsageError(
+                f"the broker at {self._endpoint} does not let the run's own client subscribe to {error}"
+            ) from error
         except aiomqtt.MqttError as error:
             raise UsageError(
                 f"the broker at {self._endpoint} does not let the run's own client in ({error}): "
@@ -91,7 +95,7 @@ class CloudClient:
                 await self._end_of(self._client)
             try:
                 self._client = await self._connect()
-            except aiomqtt.MqttError:
+            except aiomqtt.MqttError:  # also a refusal: a broker may come back before its permissions do
                 await asyncio.sleep(_PAUSE)
             else:
                 broken, self.broken_at = self.broken_at, None
@@ -151,11 +155,13 @@ class CloudClient:
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         codes = await client.subscribe(self._filters)
-        for (topic, _), code in zip(self._filters, codes, strict=True):
-            if code in _REFUSED:
-                raise UsageError(
-                    f"the broker at {self._endpoint} does not let the run's own client subscribe to {topic}"
-                )
+        for place, (topic, _) in enumerate(self._filters):
+            if place >= len(codes) or codes[place] in _REFUSED:
+                raise RefusedError(topic)
+
+
+class RefusedError(aiomqtt.MqttError):
+    """The broker refused a subscription, or said nothing of it; the filter is the message."""
 
 
 def inbox(take: Callable[[aiomqtt.Message], None]) -> type[asyncio.Queue[aiomqtt.Message]]:

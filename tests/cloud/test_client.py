@@ -14,7 +14,7 @@ from simulator.cloud.client import CloudClient
 from simulator.cloud.tls import CloudContext
 from simulator.errors import UsageError
 from simulator.identity.authority import Authority
-from simulator.mqtt.packets import Publish
+from simulator.mqtt.packets import Publish, SubAck, Subscribe
 from tests.support.changes import Changes
 from tests.support.relay import Fate, Relay
 
@@ -123,6 +123,36 @@ async def test_a_broker_that_refuses_its_subscription(context: ssl.SSLContext, p
         with pytest.raises(UsageError, match=r"does not let the run's own client subscribe to t/\+"):
             await client.open()
         await relay.changes.until(lambda: not relay.connection.open)
+
+
+async def test_a_subscription_acknowledged_in_part_is_refused(
+    context: ssl.SSLContext, papers: CloudContext
+) -> None:
+    async with Relay(context, Changes()) as relay:
+        relay.mute.add(Subscribe)
+        client = CloudClient(relay.endpoint, papers, "ear", {"t/+": 1, "a/+": 0}, print)
+        opening = asyncio.create_task(client.open())
+        await relay.takes(Subscribe)
+        (asked,) = relay.of(Subscribe)
+        relay.connection.send(SubAck(asked.packet_id, (1,)))
+        with pytest.raises(UsageError, match=r"does not let the run's own client subscribe to a/\+"):
+            await opening
+
+
+async def test_a_refusal_in_mid_run_is_tried_again_until_it_is_over(
+    context: ssl.SSLContext, papers: CloudContext
+) -> None:
+    """A broker may come back from an outage before its permissions do."""
+    breaks: list[tuple[int, int]] = []
+    async with Relay(context, Changes()) as relay, kept(relay, papers, print, breaks) as client:
+        relay.refuses = True
+        relay.drop("ear")
+        await relay.changes.until(lambda: len(relay.connections) >= 4)
+        assert client.broken_at is not None
+        assert breaks == []
+        relay.refuses = False
+        await relay.changes.until(lambda: breaks)
+        assert client.broken_at is None
 
 
 async def test_a_mistake_of_ours_is_not_taken_for_a_broken_connection(
