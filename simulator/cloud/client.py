@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 
@@ -129,7 +129,7 @@ class CloudClient:
 
     async def _connect(self) -> aiomqtt.Client:
         """Return a client that is connected and subscribed; where that is cancelled, leave nothing behind."""
-        client = aiomqtt.Client(
+        client = Watchful(
             self._endpoint.host,
             self._endpoint.port,
             identifier=self._client_id,
@@ -158,6 +158,43 @@ class CloudClient:
         for place, (topic, _) in enumerate(self._filters):
             if place >= len(codes) or codes[place] in _REFUSED:
                 raise RefusedError(topic)
+
+
+class Watchful(aiomqtt.Client):
+    """A client of aiomqtt that watches its own socket only.
+
+    aiomqtt asks the loop to watch a number. The loop may get to it when the connection has broken and the
+    number is nobody's, which uvloop takes for an error for as long as it lives, or another connection's.
+    """
+
+    def _on_socket_open(self, client: Any, userdata: object, sock: Any) -> None:
+        del userdata
+        self._loop.call_soon_threadsafe(self._attend, client, sock)  # paho connects in a thread
+
+    def _attend(self, client: Any, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_reader(sock.fileno(), self._try, self._read, client, sock)
+            self._misc_task = self._loop.create_task(self._misc_loop(), name="keepalive of the cloud")
+
+    def _on_socket_register_write(self, client: Any, userdata: object, sock: Any) -> None:
+        del userdata
+        self._loop.call_soon_threadsafe(self._speak, client, sock)
+
+    def _speak(self, client: Any, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_writer(sock.fileno(), self._try, client.loop_write)
+
+    def _read(self, client: Any, sock: Any) -> None:
+        client.loop_read()
+        while sock.pending():  # it leaves what came in the same record
+            client.loop_read()
+
+    def _try(self, step: Callable[..., object], *arguments: object) -> None:
+        try:
+            step(*arguments)
+        except Exception as error:  # noqa: BLE001 - what ``take`` raises, too; ``keep`` tells the two apart
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
 
 
 class RefusedError(aiomqtt.MqttError):

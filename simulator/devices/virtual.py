@@ -427,7 +427,7 @@ class VirtualDevice:
     def _keep_alive(self, at: int) -> None:
         """Ping after half the keepalive in silence; without an answer the session ends (MQTT 3.1.2.10)."""
         keepalive = self._session.keepalive * SECOND
-        if not keepalive or self.state is not DeviceState.CONNECTED:
+        if not keepalive or self._link is None:
             return
         if self._pinged_at and at - self._pinged_at >= keepalive:
             self._broken_off(Phase.SESSION, Outcome.KEEPALIVE_TIMEOUT, "the broker did not answer PINGREQ")

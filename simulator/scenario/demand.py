@@ -8,6 +8,7 @@ themselves when they lose their connection is not in it. Values only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from simulator.clock import SECOND
@@ -72,6 +73,7 @@ def _peak(arriving: Commanding | Connect | Publishing | Reconnection, rate: floa
         case ArrivalKind.RAMP:
             return max(arriving.from_rate, rate)
         case ArrivalKind.BURST:
-            return max(float(arriving.size or 1), rate)
+            size = arriving.size or 1
+            return float(size * max(ceil(rate / size), 1))  # as many bursts as begin within a second
         case _:
             return rate

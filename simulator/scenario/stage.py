@@ -130,9 +130,10 @@ class Disconnection(Table):
 
 
 class Revoking(Table):
-    """Certificates are revoked, and the broker gets the new list, at the start of the stage.
+    """Certificates are revoked, and the broker gets the new list, as the stage starts.
 
-    Established connections live on; what is refused is the next connection of each of these devices.
+    Established connections live on; what is refused is the next connection of each of these devices. To sign
+    the list and to have the broker take it needs a moment: whoever must be refused connects in a later stage.
     """
 
     fleet: FleetName = Field(examples=["core2"])

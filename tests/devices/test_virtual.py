@@ -453,6 +453,19 @@ async def test_pings_after_silence(stand: SetUp) -> None:
         assert rig.failures == []
 
 
+async def test_pings_while_it_waits_to_leave(stand: SetUp) -> None:
+    async with stand(keepalive="1s", ack_timeout="2s") as (rig, peer, credential):
+        peer.mute.add(Publish)
+        device = await rig.connected(credential)
+        device.publish(now())
+        published = await peer.takes(Publish)
+        device.disconnect(now())
+        await peer.takes(PingReq)
+        assert peer.of(Disconnect) == []
+        peer.connection.send(PubAck(published.packet_id or 0))
+        await peer.takes(Disconnect)
+
+
 async def test_a_ping_without_an_answer_ends_the_session(stand: SetUp) -> None:
     settings = {"keepalive": "1s", "telemetry": None, "ack_timeout": "100ms"}
     async with stand(**settings) as (rig, peer, credential):

@@ -31,6 +31,7 @@ def stage(**actions: dict[str, object]) -> dict[str, object]:
         ({"rate": "20/s", "arrivals": "ramp", "from": "300/s"}, 300),
         ({"rate": "20/s", "arrivals": "burst", "size": 300}, 300),
         ({"rate": "300/s", "arrivals": "burst", "size": 20}, 300),
+        ({"rate": "100/s", "arrivals": "burst", "size": 99}, 198),  # two bursts begin within a second
         ({"within": "500ms"}, 20),
         ({"within": "10s", "share": 0.5}, 0.5),
     ],
