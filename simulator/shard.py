@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from simulator.scenario.model import Publishing
 from simulator.timetable import Part, Verb, timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 
     from simulator.devices.device import Device
     from simulator.devices.ear import Ear
@@ -60,7 +61,7 @@ class Shard:
     """Runs its part of a plan. ``emit`` gets a snapshot each second and at each change of stage.
 
     ``ears``, by fleet, learn what its devices publish and are told. ``linger`` is waited for after the last
-    stage, while all devices are still there.
+    stage, while all devices are still there; a run that was stopped cancels it where it takes long.
     """
 
     def __init__(
@@ -85,6 +86,10 @@ class Shard:
         self._over = asyncio.Event()
         self._settled = asyncio.Event()
         self._stopped = False
+        self._latest: float | None = None
+        """Loop time at which a run that was stopped waits for nothing more."""
+        self._limit: asyncio.Timeout | None = None
+        """Of what is being waited for before the goodbyes."""
         self._bug: BaseException | None = None
         self._process = psutil.Process()
         self._cpu = 0
@@ -112,9 +117,13 @@ class Shard:
             }
 
     def stop(self) -> None:
-        """End the run early, in an orderly way: what was begun may finish, and every device says goodbye."""
+        """End the run early, in an orderly way: what was begun may end soon, and all devices say goodbye."""
         self._stopped = True
         self._over.set()
+        if self._latest is None:
+            self._latest = latest = self._loop.time() + LAST_WAIT
+            if self._limit is not None and not self._limit.expired():
+                self._limit.reschedule(min(self._limit.when() or latest, latest))
 
     async def run(self, start: int) -> None:
         """Run all stages from ``start`` (ns of the monotonic clock), then take every device off the broker.
@@ -234,18 +243,29 @@ class Shard:
             self._snapshot()
         self._drain()
         if self._linger is not None:
-            await self._linger()
+            async with self._waiting(None):
+                await self._linger()
         for devices in self._devices.values():
             for number, device in enumerate(devices.values()):
                 device.finish()
                 if number % FAREWELLS == 0:
                     await asyncio.sleep(0)
         self._check_settled()
-        try:
-            async with asyncio.timeout(self._plan.scenario.limits.drain / SECOND):
-                await self._settled.wait()
-        except TimeoutError:
+        async with self._waiting(self._loop.time() + self._plan.scenario.limits.drain / SECOND):
+            await self._settled.wait()
+        if not self._settled.is_set():
             self._abandon()
+
+    @asynccontextmanager
+    async def _waiting(self, until: float | None) -> AsyncIterator[None]:
+        """Break off what is inside at that loop time, or when a run that was stopped must end."""
+        ends = [end for end in (until, self._latest) if end is not None]
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(ends, default=None)) as self._limit:
+                    yield
+        finally:
+            self._limit = None
 
     def _abandon(self) -> None:
         """Take every device off the broker at once, whatever it still waits for."""
@@ -281,6 +301,12 @@ class Shard:
 
 FOLD_EVERY = 100 * MILLISECOND
 """How often samples become histograms: often enough that no batch of them holds anybody up."""
+
+LAST_WAIT = 2.0
+"""Seconds after ``stop`` in which what is under way may still end: a healthy broker answers sooner.
+
+Whoever asked for the end must not take the run for hung, and kill it before its devices have said DISCONNECT.
+"""
 
 FAREWELLS = 4
 """Devices that leave before the loop may read again: more would show as latency of what is under way."""

@@ -222,6 +222,31 @@ async def test_stopped_in_the_middle_everybody_says_goodbye(stage: Stage) -> Non
     assert len(stage.snapshots) <= 5, "no snapshot for a stage that was not begun"
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_stopped_it_does_not_wait_for_what_never_comes(stage: Stage, when: str) -> None:
+    """Neither for its linger nor for an acknowledgement."""
+    stage.peer.mute.add(Publish)
+    lingering = asyncio.Event()
+
+    async def linger() -> None:
+        lingering.set()
+        await asyncio.Event().wait()
+
+    hold = {"name": "hold", "duration": "1h" if when == "before" else "100ms"}
+    shard = stage.shard(CONNECT | {"duration": "300ms"}, hold, limits={"drain": "1h"})
+    shard._linger = linger
+    await shard.prepare()
+    running_shard = asyncio.create_task(shard.run(now()))
+    await (stage.peer.takes(Publish, DEVICES) if when == "before" else lingering.wait())
+    began = now()
+    shard.stop()
+    async with asyncio.timeout(SECONDS):
+        await running_shard
+    assert now() - began < 4 * SECOND
+    assert lingering.is_set()
+    await goodbyes(stage.peer, DEVICES)
+
+
 async def test_stopped_among_arrivals_no_more_are_begun(stage: Stage) -> None:
     slow = {"name": "ramp", "connect": {"fleet": "core2", "rate": "1/s"}}
     shard = stage.shard(slow)

@@ -127,10 +127,19 @@ class Cloud:
                 self._tick(0)
 
     async def finish_commands(self) -> None:
-        """Send no more commands, and wait for those under way while devices are still there for them."""
+        """Send no more commands, and wait for those under way while devices are still there for them.
+
+        Where that is cancelled, the devices leave too soon for what was sent of late to be called lost.
+        """
         self._stopped = True
         commanders = [side.commander for side in self.sides.values() if side.commander is not None]
-        await self._wait_for([ledger for each in commanders for ledger in (each.commands, each.answers)])
+        ledgers = [ledger for each in commanders for ledger in (each.commands, each.answers)]
+        try:
+            await self._wait_for(ledgers)
+        except asyncio.CancelledError:
+            for ledger in ledgers:
+                ledger.unobserved(now() - self._patience, now())
+            raise
 
     async def drain(self) -> None:
         """Wait for what is under way to the observer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,11 +68,14 @@ class Scene:
 
     folder: Path
     relay: Relay
+    stop: Callable[[], None] = field(init=False)
+    """End the run that is under way early."""
 
     async def run(self, *overrides: str, text: str = SCENARIO) -> Report:
         path = self.folder / "units.toml"
         path.write_text(text.format(endpoint=self.relay.endpoint))
         with Coordinator(load(path, overrides), self.folder / "run", Witness()) as coordinator:
+            self.stop = coordinator.stop
             return await coordinator.run()
 
 

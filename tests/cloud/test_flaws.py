@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from simulator.clock import SECOND, now
 from simulator.metrics.sample import Phase
-from simulator.mqtt.packets import Publish
+from simulator.mqtt.packets import Disconnect, Publish
 from simulator.report.conclusion import Conclusion
 from simulator.report.saved import read
 from simulator.report.summary import summarize
@@ -226,3 +228,24 @@ async def test_a_command_that_nobody_acknowledges_fails_by_name(scene: Scenes) -
     assert failure.count >= commands.unconfirmed >= 1, "on a busy machine, more than one is under way"
     sent = next(each for each in report.fleets[0].arrivals if each.of == "command")
     assert sent.due == 18 == sent.started + sent.offline
+
+
+async def test_a_lost_command_does_not_keep_a_fleet_whose_run_is_stopped(scene: Scenes) -> None:
+    """Nor is it called lost, since the fleet did not wait for it as long as the scenario says."""
+    stopped: list[int] = []
+
+    def fate(packet: Publish) -> Fate:
+        if packet.topic == f"c/{ONE}" and not stopped:
+            stopped.append(now())
+            asyncio.get_running_loop().call_later(0.1, stand.stop)
+            return Fate.LOSE
+        return Fate.PASS
+
+    async with scene(fate) as stand:
+        report = await stand.run(*COMMANDS, 'limits.drain="30s"', 'stage.steady.duration="60s"')
+        assert len(stand.relay.of(Disconnect)) == len(NAMES) + 1, "and the observer"
+    assert (now() - stopped[0]) / SECOND < 10
+    commands = way(report, Phase.COMMAND)
+    assert (commands.lost, commands.unobserved) == (0, 1)
+    assert commands.sent == commands.delivered + 1
+    assert report.conclusion is Conclusion.INTERRUPTED
