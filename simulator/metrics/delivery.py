@@ -32,7 +32,7 @@ class DeliveryCounts:
     unconfirmed: int = 0
     """Never heard, nor acknowledged: nobody can know whether the broker had them."""
     unobserved: int = 0
-    """Never heard, and the observer was away at the time."""
+    """Never heard, and the observer was away at the time, or the run was stopped before it could tell."""
     duplicated: int = 0
     """Heard once more after the first time."""
     reordered: int = 0

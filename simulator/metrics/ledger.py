@@ -1,10 +1,13 @@
 """The ledger: holds what was sent against what was heard, by the numbers that senders give their messages.
 
 Each message is entered when it is sent, and struck out when it is first heard. What is left when all is over
-was lost, unless something speaks against that verdict: its sender never got an acknowledgement for it, or the
-hearer was away. So nothing counts as lost that was not sent, and nothing that may never have arrived at the
-broker. Pure: no clock, no connection; memory grows with what is under way or lost, not with what was heard.
+was lost, unless something speaks against that verdict: its sender never got an acknowledgement for it, or
+whoever keeps the ledger says that nobody listened, as it does where the observer was away, or a run was
+stopped before it had waited long enough. So nothing counts as lost that was not sent, and nothing that may
+never have arrived at the broker. That a device was away is no excuse: a command to it counts as lost where
+the broker acknowledged it, or where it was sent with QoS 0.
 
+Pure: no clock, no connection; memory grows with what is under way or lost, not with what was heard.
 The word that a message was sent comes before the word that it was heard. Numbers begin with 1 and go upwards;
 only where all have the same quality of service may one come out of turn.
 """
@@ -98,7 +101,8 @@ class Ledger:
     def heard(self, sender: str, number: int, at: int, *, due: int | None = None) -> Sent | None:
         """Strike a message out; return what was entered, or None where this is not its first time.
 
-        A message whose ``due`` is not the one that was entered is a stranger's, whatever its number.
+        A message under way is a stranger's where ``due`` is not the one that was entered. Of one that was
+        struck out nothing is kept to compare with: its number counts as duplicated, whatever its ``due``.
         """
         account = self._accounts.get(sender)
         if account is None or not 0 < number <= account.last:

@@ -94,7 +94,8 @@ class ResumptionFigures:
 class DeliveryFigures:
     """What became of messages from one end to the other; once a run is over, ``sent`` is the next four's sum.
 
-    ``unconfirmed`` were neither acknowledged nor heard, ``unobserved`` not heard while the observer was away.
+    ``unconfirmed`` were neither acknowledged nor heard; ``unobserved`` not heard while the observer was away,
+    or before a run that was stopped had waited long enough.
     """
 
     phase: Phase

@@ -147,6 +147,14 @@ def test_what_nobody_here_has_sent_counts_for_nothing(sender: str, number: int, 
     assert (counted(made), made.ledger.strangers, made.ledger.awaited) == ({"sent": 1}, 1, 1)
 
 
+def test_what_carries_a_number_heard_already_is_a_duplicate_whoever_sent_it() -> None:
+    made = books()
+    sent(made, 1)
+    made.ledger.heard("a", 1, 9 * MS, due=MS)
+    assert made.ledger.heard("a", 1, 9 * MS, due=7) is None
+    assert (counted(made), made.ledger.strangers) == ({"sent": 1, "delivered": 1, "duplicated": 1}, 0)
+
+
 def test_each_sender_has_its_own_account() -> None:
     made = books()
     sent(made, 1, 2, sender="a")
