@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import signal
 from contextlib import closing, contextmanager
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,49 +29,54 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+ScenarioName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A scenario file, or the name of one that ships (see: simulator scenarios).",
+        show_default=False,
+    ),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value: fleet.core2.devices=2000. Repeatable."),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random.", show_default="the scenario's")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for the results.", show_default="runs/<time>-<scenario>")
+]
+BrokerChoice = Annotated[
+    str | None,
+    typer.Option(
+        help="embedded, mosquitto, or host:port of one that runs already.", show_default="the scenario's"
+    ),
+]
+KeyLogFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SSLKEYLOGFILE",
+        metavar="FILE",
+        help="Append the TLS secrets of the devices to FILE, which then decrypts their traffic.",
+        show_default=False,
+    ),
+]
+Authorised = Annotated[
+    bool,
+    typer.Option(
+        "--authorised", help="Say that the operator of a broker at a public address lets you load it."
+    ),
+]
+
+
 def run(
-    scenario: Annotated[
-        str,
-        typer.Argument(
-            metavar="SCENARIO",
-            help="A scenario file, or the name of one that ships (see: simulator scenarios).",
-            show_default=False,
-        ),
-    ],
+    scenario: ScenarioName,
     *,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a value: fleet.core2.devices=2000. Repeatable."
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of everything random.", show_default="the scenario's")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the results.", show_default="runs/<time>-<scenario>")
-    ] = None,
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            help="embedded, mosquitto, or host:port of one that runs already.", show_default="the scenario's"
-        ),
-    ] = None,
-    key_log: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="SSLKEYLOGFILE",
-            metavar="FILE",
-            help="Append the TLS secrets of the devices to FILE, which then decrypts their traffic.",
-            show_default=False,
-        ),
-    ] = None,
-    authorised: Annotated[
-        bool,
-        typer.Option(
-            "--authorised", help="Say that the operator of a broker at a public address lets you load it."
-        ),
-    ] = False,
+    set_: Changes = None,
+    seed: Seed = None,
+    out: Out = None,
+    broker: BrokerChoice = None,
+    key_log: KeyLogFile = None,
+    authorised: Authorised = False,
 ) -> None:
     """Run a scenario and report latency and failures."""
     view = ProgressView()
