@@ -9,6 +9,7 @@ an error but an *outcome*, and is counted (see ``simulator.metrics``).
     │   ├── FleetError             a fleet file or a folder of certificates that cannot be used
     │   └── RunFolderError         a run folder that cannot be written, read or reported
     ├── BrokerError                a broker that we manage could not be started, or ended by itself
+    ├── WorkerError                a worker of a cluster, or its scheduler, is not there or was lost
     ├── BrokerUnreachableError     nothing accepts connections where the broker should be
     ├── ProtocolError              the peer sent something that MQTT forbids
     └── mqtt.blocked.CannotSendError    an MQTT session cannot send now; its subclasses say why
@@ -32,6 +33,7 @@ __all__ = [
     "ScenarioError",
     "SimulatorError",
     "UsageError",
+    "WorkerError",
 ]
 
 
@@ -63,6 +65,10 @@ class RunFolderError(UsageError):
 
 class BrokerError(SimulatorError):
     """A broker that this package manages could not be started, or ended by itself."""
+
+
+class WorkerError(SimulatorError):
+    """A cluster's scheduler or one of its workers cannot be reached, is not fit for the run, or was lost."""
 
 
 class BrokerUnreachableError(SimulatorError):

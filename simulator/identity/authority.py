@@ -25,6 +25,7 @@ from simulator.identity.issuer import (
     authority_profile,
     common_name,
     device_profile,
+    node_profile,
     server_profile,
 )
 from simulator.identity.naming import MAX_LENGTH, check_name
@@ -163,6 +164,17 @@ class Authority:
         public = private.public_key()
         profile = server_profile(public, x509.SubjectAlternativeName(_server_names(names)))
         certificate = self._certify(f"{self.name} broker", public, validity, not_before, profile)
+        return Credential(certificate, keys.encode(private), self._chain)
+
+    def issue_node(self, name: str, *, validity: timedelta) -> Credential:
+        """Return the credential of a cluster's node, as TLS server and client, with ``name`` as common name.
+
+        It states no host name: whoever is in such a cluster is known by this authority alone. Raises
+        ``FleetError`` as ``issue_device`` does.
+        """
+        private = keys.generate(KeyKind.EC_P256)
+        public = private.public_key()
+        certificate = self._certify(check_name(name), public, validity, None, node_profile(public))
         return Credential(certificate, keys.encode(private), self._chain)
 
     def _certify(

@@ -1,4 +1,4 @@
-"""Signing certificates (RFC 5280): the profiles of CA, device and broker, and who signs them.
+"""Signing certificates (RFC 5280): the profiles of CA, device, broker and node, and who signs them.
 
 A *profile* is the extensions that do not depend on the one who is certified. Knows nothing of hierarchies,
 fleets or files.
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from simulator.identity.keys import PrivateKey, PublicKey
     from simulator.identity.validity import Period
 
-__all__ = ["Issuer", "Profile", "authority_profile", "common_name", "device_profile", "server_profile"]
+__all__ = [
+    "Issuer",
+    "Profile",
+    "authority_profile",
+    "common_name",
+    "device_profile",
+    "node_profile",
+    "server_profile",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,23 +52,29 @@ def authority_profile(path_length: int) -> Profile:
 
 def device_profile(key: PublicKey) -> Profile:
     """Return the profile of a TLS client."""
-    return _leaf_profile(ExtendedKeyUsageOID.CLIENT_AUTH, isinstance(key, rsa.RSAPublicKey))
+    return _leaf_profile((ExtendedKeyUsageOID.CLIENT_AUTH,), isinstance(key, rsa.RSAPublicKey))
 
 
 def server_profile(key: PublicKey, names: x509.SubjectAlternativeName) -> Profile:
     """Return the profile of a TLS server known by ``names`` (RFC 9525: a client looks nowhere else)."""
-    leaf = _leaf_profile(ExtendedKeyUsageOID.SERVER_AUTH, isinstance(key, rsa.RSAPublicKey))
+    leaf = _leaf_profile((ExtendedKeyUsageOID.SERVER_AUTH,), isinstance(key, rsa.RSAPublicKey))
     return Profile((*leaf.extensions, (names, False)))
 
 
+def node_profile(key: PublicKey) -> Profile:
+    """Return the profile of a cluster's node, which is TLS server to some peers and client to others."""
+    purposes = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+    return _leaf_profile(purposes, isinstance(key, rsa.RSAPublicKey))
+
+
 @cache
-def _leaf_profile(purpose: x509.ObjectIdentifier, enciphers: bool) -> Profile:
+def _leaf_profile(purposes: tuple[x509.ObjectIdentifier, ...], enciphers: bool) -> Profile:
     # RFC 5246 section 7.4.7.1: TLS 1.2 with RSA key exchange encrypts to the key; nothing else ever does.
     return Profile(
         (
             (x509.BasicConstraints(ca=False, path_length=None), True),
             (_key_usage(digital_signature=True, key_encipherment=enciphers), True),
-            (x509.ExtendedKeyUsage([purpose]), False),
+            (x509.ExtendedKeyUsage(purposes), False),
         )
     )
 
