@@ -13,7 +13,7 @@ from simulator.errors import ScenarioError, SimulatorError, UsageError
 
 __all__ = ["asked_for", "command_line", "execute"]
 
-_GROUPS = ("fleet", "broker")
+_GROUPS = ("fleet", "broker", "cluster")
 """Verbs that have verbs below them."""
 
 _VERBS = ("run", "report", "scenarios", *_GROUPS)

@@ -51,6 +51,7 @@ def speak_in_lines() -> None:
             log.handlers.clear()
             log.propagate = True
             log.setLevel(logging.NOTSET)
+    logging.getLogger("tornado").setLevel(logging.ERROR)  # below, it repeats what distributed says better
     handler = logging.StreamHandler()
     handler.setFormatter(_Line())
     logging.root.addHandler(handler)

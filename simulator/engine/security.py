@@ -39,9 +39,10 @@ def security_of(folder: Path, role: Role) -> Security:
 
 
 def temporary_security() -> Security:
-    """Return what all processes of a cluster on this machine share: a key that is made now, and ends with them.
+    """Return what all processes of a cluster on one machine share: a key made now, which ends with them.
 
     It is in memory. OpenSSL loads keys from files only, so that each process has it in a file of its own for
     the moment that loading takes, in a folder that nobody else can enter.
     """
-    return Security.temporary(**_TERMS)
+    security: Security = Security.temporary(**_TERMS)
+    return security

@@ -1,8 +1,8 @@
 """Dask's scheduler and worker, each in a process of its own, as a cluster of load generators needs them.
 
-Each listens on one port, that of the encrypted protocol: Dask's HTTP server, which asks nobody who they are, is
-not there. A worker has one thread and one event loop, keeps what it holds in memory, and ends when it has lost
-its scheduler. This module must not know what a worker is given to do.
+Each listens on one port, that of the encrypted protocol: Dask's HTTP server, which asks nobody who they are,
+is not there. A worker has one thread and one event loop, keeps what it holds in memory, and ends when it has
+lost its scheduler. This module must not know what a worker is given to do.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import asyncio
 import errno
 import ssl
 import tempfile
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import distributed
-from distributed.comm import connect
-from distributed.comm.core import CommClosedError, FatalCommClosedError
+from distributed.comm.core import CommClosedError, FatalCommClosedError, connect
 
+from simulator.engine.dask_settings import settle, speak_in_lines
+from simulator.engine.security import security_of
 from simulator.errors import UsageError, WorkerError
+from simulator.identity.cluster_folder import Role
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from distributed.core import Server
 
     from simulator.scenario.kinds import Endpoint
 
@@ -30,8 +35,8 @@ __all__ = ["Scheduler", "Worker", "reach", "serve_scheduler", "serve_worker"]
 PATIENCE = 10.0
 """Seconds that a worker waits for its scheduler to be there."""
 
-_FAREWELL = 5.0
-"""Seconds that a server gets to take leave of its peers."""
+_FAREWELL = 3.0
+"""Seconds that a server gets to take leave of its peers: less than whoever ends it waits (see ``leash``)."""
 
 
 class Scheduler(distributed.Scheduler):
@@ -48,91 +53,92 @@ class Worker(distributed.Worker):
         """Listen on no other port."""
 
 
-_Server: TypeAlias = Scheduler | Worker
-
-
-async def serve_scheduler(
-    listen: Endpoint, security: distributed.Security, announce: Callable[[str], None]
-) -> None:
+async def serve_scheduler(listen: Endpoint, certificates: Path, announce: Callable[[str], None]) -> None:
     """Run a scheduler until this task is cancelled; ``announce`` is told its address once it is there.
 
-    Raises ``UsageError`` where it cannot listen.
+    Raises ``UsageError`` where it cannot listen, or the folder of its certificates cannot be used.
     """
+    security = security_of(certificates, Role.SCHEDULER)
+    _prepare()
     scheduler = Scheduler(host=_host(listen), port=listen.port, protocol="tls", security=security)
-    async with _running(scheduler, listen):
-        announce(scheduler.address)
-        await scheduler.finished()
+    await _run(scheduler, listen, announce)
 
 
 async def serve_worker(
-    scheduler: str, listen: Endpoint, security: distributed.Security, announce: Callable[[str], None]
+    scheduler: str, listen: Endpoint, certificates: Path, announce: Callable[[str], None]
 ) -> None:
     """Run a worker until this task is cancelled; ``announce`` is told its address once it has registered.
 
-    Port 0 of ``listen`` is a free one. Raises ``UsageError`` where it cannot listen, and ``WorkerError`` where
-    the scheduler cannot be reached, or goes away.
+    Port 0 of ``listen`` is a free one. Raises ``UsageError`` as ``serve_scheduler`` does, and ``WorkerError``
+    where the scheduler cannot be reached, or goes away.
     """
-    await reach(scheduler, security)
+    await reach(scheduler, certificates)
     with tempfile.TemporaryDirectory(prefix="simulator-worker-") as folder:
         worker = Worker(
             scheduler,
             host=_host(listen),
             port=listen.port,
-            security=security,
+            security=security_of(certificates, Role.WORKER),
             nthreads=1,
-            memory_limit=None,  # and so what it holds is a dict, which nothing moves to disk
+            memory_limit=0,  # none, and so what it holds is a dict, which nothing moves to disk
             local_directory=folder,
             death_timeout=PATIENCE,
         )
-        async with _running(worker, listen):
-            address = worker.address
-            announce(address)
-            await worker.finished()
-            raise WorkerError(f"the worker at {address} has ended, because the scheduler at {scheduler} has")
+        address = await _run(worker, listen, announce)
+    raise WorkerError(f"the worker at {address} has ended, because the scheduler at {scheduler} has")
 
 
-async def reach(scheduler: str, security: distributed.Security) -> None:
-    """Return when the scheduler has answered; raise ``WorkerError`` that says why it has not."""
+async def reach(scheduler: str, certificates: Path) -> None:
+    """Return when the scheduler has answered a worker; raise ``WorkerError`` that says why it has not."""
+    arguments = security_of(certificates, Role.WORKER).get_connection_args("worker")
+    _prepare()
     try:
         async with asyncio.timeout(2 * PATIENCE):  # Dask limits the time to connect, not that to be answered
-            comm = await connect(scheduler, timeout=PATIENCE, **security.get_connection_args("worker"))
+            comm = await connect(scheduler, timeout=PATIENCE, **arguments)
             await comm.close()
-    except (OSError, TimeoutError) as error:
+    except OSError as error:  # TimeoutError is one
         raise WorkerError(_unreached(scheduler, error)) from None
 
 
-def _unreached(scheduler: str, error: OSError) -> str:
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        why = "its certificate is not of the authority in our folder: the two folders are not of one cluster"
-        return f"the scheduler at {scheduler} is a stranger: {why}"
-    if isinstance(error, FatalCommClosedError) and cause is not None:
-        return f"what listens at {scheduler} speaks no TLS, so it is not this cluster's scheduler"
-    if isinstance(error, CommClosedError):
-        why = "our certificate is not of its authority, or it is ending"
-        return f"the scheduler at {scheduler} has closed the connection: {why}"
-    return f"the scheduler at {scheduler} cannot be reached: {_reason(cause or error)}"
+def _prepare() -> None:
+    settle()
+    speak_in_lines()
 
 
-@asynccontextmanager
-async def _running(server: _Server, listen: Endpoint) -> AsyncIterator[None]:
-    """Start a server, and end it within seconds."""
+async def _run(server: Server, listen: Endpoint, announce: Callable[[str], None]) -> str:
+    """Run a server until it ends by itself, and return what its address was; cancelled, end it in order."""
     try:
         await server
     except (RuntimeError, TimeoutError) as error:
         raise _not_started(listen, error.__cause__ or error) from None
+    address: str = server.address
+    announce(address)
     try:
-        yield
+        await server.finished()
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
                 await server.close()
+    return address
 
 
 def _not_started(listen: Endpoint, cause: BaseException) -> UsageError | WorkerError:
     if isinstance(cause, OSError) and not isinstance(cause, CommClosedError | TimeoutError):
         return UsageError(f"cannot listen at {listen}: {_reason(cause)}; name another with --listen")
     return WorkerError(f"Dask could not start what was to listen at {listen}: {cause}")
+
+
+def _unreached(scheduler: str, error: OSError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        why = "its certificate is not of the authority in our folder, which is that of another cluster"
+        return f"the scheduler at {scheduler} is a stranger: {why}"
+    if isinstance(error, FatalCommClosedError) and cause is not None:
+        return f"what listens at {scheduler} speaks no TLS, so it is not this cluster's scheduler"
+    if isinstance(error, CommClosedError):
+        why = "our certificate is not of its authority, or it is about to end"
+        return f"the scheduler at {scheduler} has closed the connection: {why}"
+    return f"the scheduler at {scheduler} cannot be reached: {_reason(cause or error)}"
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from simulator.clock import MILLISECOND, SECOND
+from simulator.scenario.endpoint import parse_endpoint
 from simulator.scenario.kinds import Endpoint, MqttVersion, TlsVersion
 from simulator.scenario.template import check_placeholders
 from simulator.scenario.units import (
@@ -184,14 +185,8 @@ def _fleet_name(value: str) -> str:
 
 
 def _endpoint(value: object) -> Endpoint:
-    """Read ``host``, ``host:port``, ``[address]`` or ``[address]:port``."""
-    pattern = r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]+))(?::([0-9]{1,5}))?"
-    match = re.fullmatch(pattern, value) if isinstance(value, str) else None
-    port = int(match[3] or MQTT_TLS_PORT) if match else 0
-    if match is None or not 0 < port <= 65_535:
-        expected = 'an endpoint such as "broker.example:8883" or "[::1]:8883"'
-        raise ValueError(f"expected {expected}, not {quote(value)}")
-    return Endpoint(match[1] or match[2], port)
+    """Read where a broker listens."""
+    return parse_endpoint(value, f"broker.example:{MQTT_TLS_PORT}", MQTT_TLS_PORT)
 
 
 _DURATION_SCHEMA = WithJsonSchema(

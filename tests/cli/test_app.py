@@ -28,6 +28,8 @@ VERBS = [
     *(("fleet", verb) for verb in ("create", "show", "list", "export", "import")),
     ("broker",),
     ("broker", "start"),
+    ("cluster",),
+    *(("cluster", verb) for verb in ("certificates", "scheduler", "worker")),
 ]
 
 
