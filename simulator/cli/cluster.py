@@ -106,9 +106,10 @@ def worker(
 
 async def _several(there: str, here: Endpoint, folder: Path, count: int) -> int:
     """Run several workers, and return the first exit code that is not 0."""
-    from simulator.engine import servers  # noqa: PLC0415 - Dask takes half a second
+    from simulator.engine.reach import reach  # noqa: PLC0415 - Dask takes half a second
+    from simulator.engine.security import security_of  # noqa: PLC0415
 
-    await servers.reach(there, folder)  # what is wrong for all is said once
+    await reach(there, security_of(folder, Role.WORKER), Role.WORKER)  # what is wrong for all is said once
     program = [sys.executable, "-m", "simulator", "cluster", "worker", there, "--certificates", str(folder)]
     places = (Endpoint(here.host, here.port + index if here.port else 0) for index in range(count))
     commands = [[*program, "--listen", str(place).removesuffix(":0")] for place in places]

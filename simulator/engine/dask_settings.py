@@ -39,9 +39,13 @@ _SETTINGS = {
 
 
 def settle() -> None:
-    """Give Dask these settings, in place of whatever it found in files and in the environment."""
+    """Give Dask these settings, in place of whatever it found in files and in the environment.
+
+    It says nothing until it may (see ``speak_in_lines``): what goes wrong at the start is raised as well.
+    """
     dask.config.refresh(paths=[], env={})
     dask.config.set(_SETTINGS)
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 def speak_in_lines() -> None:

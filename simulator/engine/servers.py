@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ssl
 import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import distributed
-from distributed.comm.core import CommClosedError, FatalCommClosedError, connect
+from distributed.comm.core import CommClosedError
 
 from simulator.engine.dask_settings import settle, speak_in_lines
+from simulator.engine.reach import PATIENCE, reach, root_of
 from simulator.engine.security import security_of
 from simulator.errors import UsageError, WorkerError
 from simulator.identity.cluster_folder import Role
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
     from simulator.scenario.kinds import Endpoint
 
-__all__ = ["Scheduler", "Worker", "reach", "serve_scheduler", "serve_worker"]
-
-PATIENCE = 10.0
-"""Seconds that a worker waits for its scheduler to be there."""
+__all__ = ["Scheduler", "Worker", "serve_scheduler", "serve_worker"]
 
 _FAREWELL = 3.0
 """Seconds that a server gets to take leave of its peers: less than whoever ends it waits (see ``leash``)."""
@@ -58,8 +55,8 @@ async def serve_scheduler(listen: Endpoint, certificates: Path, announce: Callab
 
     Raises ``UsageError`` where it cannot listen, or the folder of its certificates cannot be used.
     """
+    settle()
     security = security_of(certificates, Role.SCHEDULER)
-    _prepare()
     scheduler = Scheduler(host=_host(listen), port=listen.port, protocol="tls", security=security)
     await _run(scheduler, listen, announce)
 
@@ -72,13 +69,15 @@ async def serve_worker(
     Port 0 of ``listen`` is a free one. Raises ``UsageError`` as ``serve_scheduler`` does, and ``WorkerError``
     where the scheduler cannot be reached, or goes away.
     """
-    await reach(scheduler, certificates)
+    settle()
+    security = security_of(certificates, Role.WORKER)
+    await reach(scheduler, security, Role.WORKER)
     with tempfile.TemporaryDirectory(prefix="simulator-worker-") as folder:
         worker = Worker(
             scheduler,
             host=_host(listen),
             port=listen.port,
-            security=security_of(certificates, Role.WORKER),
+            security=security,
             nthreads=1,
             memory_limit=0,  # none, and so what it holds is a dict, which nothing moves to disk
             local_directory=folder,
@@ -88,23 +87,6 @@ async def serve_worker(
     raise WorkerError(f"the worker at {address} has ended, because the scheduler at {scheduler} has")
 
 
-async def reach(scheduler: str, certificates: Path) -> None:
-    """Return when the scheduler has answered a worker; raise ``WorkerError`` that says why it has not."""
-    arguments = security_of(certificates, Role.WORKER).get_connection_args("worker")
-    _prepare()
-    try:
-        async with asyncio.timeout(2 * PATIENCE):  # Dask limits the time to connect, not that to be answered
-            comm = await connect(scheduler, timeout=PATIENCE, **arguments)
-            await comm.close()
-    except OSError as error:  # TimeoutError is one
-        raise WorkerError(_unreached(scheduler, error)) from None
-
-
-def _prepare() -> None:
-    settle()
-    speak_in_lines()
-
-
 async def _run(server: Server, listen: Endpoint, announce: Callable[[str], None]) -> str:
     """Run a server until it ends by itself, and return what its address was; cancelled, end it in order."""
     try:
@@ -112,6 +94,7 @@ async def _run(server: Server, listen: Endpoint, announce: Callable[[str], None]
     except (RuntimeError, TimeoutError) as error:
         raise _not_started(listen, error.__cause__ or error) from None
     address: str = server.address
+    speak_in_lines()
     announce(address)
     try:
         await server.finished()
@@ -124,27 +107,9 @@ async def _run(server: Server, listen: Endpoint, announce: Callable[[str], None]
 
 def _not_started(listen: Endpoint, cause: BaseException) -> UsageError | WorkerError:
     if isinstance(cause, OSError) and not isinstance(cause, CommClosedError | TimeoutError):
-        return UsageError(f"cannot listen at {listen}: {_reason(cause)}; name another with --listen")
-    return WorkerError(f"Dask could not start what was to listen at {listen}: {cause}")
-
-
-def _unreached(scheduler: str, error: OSError) -> str:
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        why = "its certificate is not of the authority in our folder, which is that of another cluster"
-        return f"the scheduler at {scheduler} is a stranger: {why}"
-    if isinstance(error, FatalCommClosedError) and cause is not None:
-        return f"what listens at {scheduler} speaks no TLS, so it is not this cluster's scheduler"
-    if isinstance(error, CommClosedError):
-        why = "our certificate is not of its authority, or it is about to end"
-        return f"the scheduler at {scheduler} has closed the connection: {why}"
-    return f"the scheduler at {scheduler} cannot be reached: {_reason(cause or error)}"
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return "something else listens there already"
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+        why = "something else does" if cause.errno == errno.EADDRINUSE else root_of(cause)
+        return UsageError(f"cannot listen at {listen}: {why}; choose with --listen")
+    return WorkerError(f"what was to listen at {listen} could not start: {root_of(cause)}")
 
 
 def _host(listen: Endpoint) -> str:

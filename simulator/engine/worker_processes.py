@@ -36,7 +36,7 @@ async def run_side_by_side(commands: Sequence[Sequence[str]], say: Callable[[str
             codes.append(await ending)
             left = len(processes) - len(codes)
             if left:
-                say(f"a worker has ended with exit code {codes[-1]}; {left} of {len(processes)} are left")
+                say(f"a worker has ended with exit code {codes[-1]}; left of {len(processes)}: {left}")
     finally:
         for process in processes:
             if process.stdin is not None:
