@@ -8,7 +8,7 @@ import psutil
 import uvloop
 from rig import issue, mosquitto, run, scenario
 
-from simulator.engine.coordinator import raise_descriptor_limit
+from simulator.engine.descriptors import raise_descriptor_limit
 from simulator.identity.authority import Authority
 
 DEVICES = 5_000

@@ -35,7 +35,7 @@ from simulator.clock import SECOND, now, wall
 from simulator.devices.context import FleetContext, Gate, Target
 from simulator.devices.device import DeviceState
 from simulator.devices.virtual import VirtualDevice
-from simulator.engine.coordinator import quiet_collector
+from simulator.engine.collector import quiet_collector
 from simulator.identity.authority import Authority
 from simulator.link import openssl
 from simulator.link.address import resolve

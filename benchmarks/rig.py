@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.brokers.mosquitto import MosquittoBroker
 from simulator.clock import MILLISECOND, now
-from simulator.engine.coordinator import quiet_collector
+from simulator.engine.collector import quiet_collector
 from simulator.scenario.kinds import KeyKind
 from simulator.scenario.model import Scenario
 from simulator.shard import Shard, ShardPlan

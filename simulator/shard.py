@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -44,7 +45,7 @@ __all__ = ["Shard", "ShardPlan"]
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """All that a shard has to be told; ``members`` are the devices of a fleet in order, with credentials."""
+    """All that a shard has to be told; ``members`` are its own devices by fleet, in order."""
 
     scenario: Scenario
     members: dict[str, list[tuple[str, Credential]]]
@@ -55,6 +56,11 @@ class ShardPlan:
     key_log: KeyLog | None = None
     wall_offset: int = field(default_factory=wall_offset)
     """Of the machine that the shard runs on; messages say by it when they were due."""
+
+    def share(self, part: Part) -> ShardPlan:
+        """Return the part of a whole plan, with the devices of that part alone."""
+        own = {name: devices[part.index :: part.count] for name, devices in self.members.items()}
+        return replace(self, members=own, part=part)
 
 
 class Shard:
@@ -107,13 +113,15 @@ class Shard:
             raise
 
     def _assemble(self, addresses: list[Address]) -> None:
-        gate = Gate(max(1, self._plan.scenario.limits.connecting // self._plan.part.count))
+        part = self._plan.part
+        gate = Gate(max(1, self._plan.scenario.limits.connecting // part.count))
         for name, fleet in self._plan.scenario.fleets.items():
             context = self._contexts[name] = self._context(name, fleet, self._targets(fleet, addresses), gate)
             self._devices[name] = {
                 index: new_device(device, index, credential, context)
-                for index, (device, credential) in enumerate(self._plan.members[name])
-                if self._plan.part.owns(index)
+                for index, (device, credential) in zip(
+                    count(part.index, part.count), self._plan.members[name], strict=False
+                )
             }
 
     def stop(self) -> None:

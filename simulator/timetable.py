@@ -45,7 +45,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which part of the whole load: the index-th of count."""
+    """Which part of the whole load: the index-th of count, with every count-th device from there on."""
 
     index: int = 0
     count: int = 1

@@ -15,6 +15,10 @@ from rich.console import Console
 
 from simulator.cli.app import INTERRUPTED
 from simulator.engine.coordinator import Coordinator
+from simulator.engine.crew import Inline
+from simulator.engine.processes import processes_wanted
+from simulator.errors import UsageError
+from simulator.identity.cluster_folder import Role
 from simulator.link.key_log import KeyLog
 from simulator.report.folder import REPORT_FILE
 from simulator.report.progress import ProgressView
@@ -24,7 +28,9 @@ from simulator.scenario.loader import load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from simulator.engine.crew import Crew
     from simulator.report.figures import Report
+    from simulator.scenario.model import Scenario
 
 __all__ = ["run"]
 
@@ -60,6 +66,33 @@ KeyLogFile = Annotated[
         show_default=False,
     ),
 ]
+Processes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Share the devices out to N processes; auto is one per core, less one for a broker here. With "
+        "--cluster: use N of its workers.",
+        show_default="1, or all workers",
+    ),
+]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="tls://HOST:PORT",
+        help="Run on the workers of this scheduler; docs/cluster.md says how to start one.",
+        show_default=False,
+    ),
+]
+ClusterCertificates = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIMULATOR_CLUSTER_CERTIFICATES",
+        metavar="FOLDER",
+        help="Certificates for --cluster, from: simulator cluster certificates.",
+        show_default=False,
+    ),
+]
 Authorised = Annotated[
     bool,
     typer.Option(
@@ -76,13 +109,19 @@ def run(
     out: Out = None,
     broker: BrokerChoice = None,
     key_log: KeyLogFile = None,
+    processes: Processes = None,
+    cluster: ClusterAddress = None,
+    cluster_certificates: ClusterCertificates = None,
     authorised: Authorised = False,
 ) -> None:
     """Run a scenario and report latency and failures."""
     view = ProgressView()
     loaded = load(scenario, overrides=set_ or (), seed=seed, broker=broker, authorised=authorised)
+    crew = crew_of(loaded.scenario, processes, cluster, cluster_certificates)
+    if cluster is not None and key_log is not None:
+        raise UsageError("the TLS secrets of a cluster's workers are not collected: leave out --key-log")
     with logging_keys(key_log) as keys:
-        coordinator = Coordinator(loaded, out, view, keys)
+        coordinator = Coordinator(loaded, out, view, keys, crew)
         try:
             with closing(view), coordinator, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 report = runner.run(until_interrupted(coordinator))
@@ -98,6 +137,26 @@ def run(
     else:
         typer.echo(f"\n{_saved(coordinator)}")
     raise typer.Exit(report.exit_code)
+
+
+def crew_of(
+    scenario: Scenario, processes: str | None, cluster: str | None, certificates: Path | None
+) -> Crew:
+    """Return who runs the shards that the options ask for; raise UsageError for options that do not fit."""
+    number = processes_wanted(processes, scenario.broker)
+    if cluster is None and (number is None or number == 1):
+        return Inline()
+    from simulator.engine import clusters, security, workers  # noqa: PLC0415 - Dask takes half a second
+
+    if cluster is None:
+        return workers.Workers(clusters.LocalWorkers(number or 1))
+    if certificates is None:
+        raise UsageError(
+            "--cluster needs certificates that its scheduler knows: --cluster-certificates FOLDER, as made by"
+            " `simulator cluster certificates FOLDER`"
+        )
+    ours = security.security_of(certificates, Role.CLIENT)
+    return workers.Workers(clusters.RunningCluster(cluster, ours, number))
 
 
 @contextmanager

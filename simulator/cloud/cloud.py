@@ -7,6 +7,7 @@ It sees devices from outside, through the broker; what they themselves say they 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -78,6 +79,8 @@ class Cloud:
             side.observer.heard for side in self.sides.values() if side.observer is not None
         )
         self._group: asyncio.TaskGroup | None = None
+        self._held: deque[tuple[str, object, int]] | None = None
+        """What was heard and cannot be judged yet: topic, payload and when; None where all can be at once."""
         self._looked = asyncio.Event()
         self._stopped = self._settled = False
         self._messages = self._retained = self._strangers = self._breaks = self._away = 0
@@ -150,6 +153,7 @@ class Cloud:
         if self._client.broken_at is not None:
             self._on_break(self._client.broken_at, now())
         self._settled = True
+        self.judge(None)
         for side in self.sides.values():
             if side.commander is not None:
                 side.commander.give_up()
@@ -189,8 +193,24 @@ class Cloud:
         if message.retain:  # kept from before the run: a live message has no such mark [MQTT-3.3.1-9]
             self._retained += 1
             return
-        payload, at = message.payload, self._gauge.read_at
-        for handle in self._routes.get(message.topic.value, self._observers):
+        heard = (message.topic.value, message.payload, self._gauge.read_at)
+        if self._held is None:
+            self._judge(*heard)
+        else:
+            self._held.append(heard)
+
+    def hold_back(self) -> None:
+        """Judge nothing that is heard before ``judge`` says so: what devices say of themselves comes late."""
+        self._held = deque()
+
+    def judge(self, until: int | None) -> None:
+        """Judge what was heard until then (monotonic ns), or all: what devices did before that is known."""
+        held = self._held
+        while held and (until is None or held[0][2] <= until):
+            self._judge(*held.popleft())
+
+    def _judge(self, topic: str, payload: object, at: int) -> None:
+        for handle in self._routes.get(topic, self._observers):
             if isinstance(payload, bytes) and handle(payload, at):
                 break
         else:

@@ -1,15 +1,14 @@
 """The coordinator: owns one run from its scenario to its report.
 
-It opens fleets, broker and run folder, runs the shard, writes down what comes of it as it comes, and closes
-everything in the opposite order, however the run ends. It must not know how a run is shown, nor of signals.
+It opens fleets, broker and run folder, lets the crew run the shards, writes down what comes of it as it
+comes, and closes everything in the opposite order, however the run ends. It must not know how a run is shown,
+nor of signals, nor where shards run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import platform
-import resource
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -17,18 +16,21 @@ from typing import TYPE_CHECKING, Self
 
 from simulator.brokers.launch import open_broker
 from simulator.brokers.permission import objections
-from simulator.clock import MILLISECOND, SECOND, now, wall
+from simulator.clock import SECOND, now, wall
+from simulator.engine.crew import Inline
+from simulator.engine.descriptors import raise_descriptor_limit
 from simulator.engine.fleets import Fleets
 from simulator.engine.passport import issue_passport, open_cloud
 from simulator.engine.scribe import Scribe
-from simulator.errors import BrokerError, FleetError, RunFolderError, ScenarioError, UsageError
+from simulator.engine.together import first_of
+from simulator.errors import BrokerError, FleetError, RunFolderError, ScenarioError
 from simulator.link.address import addresses
 from simulator.link.openssl import openssl_version
 from simulator.report.folder import RunFolder, folder_name
 from simulator.report.run import Run, RunStatus, Stage
 from simulator.report.summary import summarize
 from simulator.scenario.redaction import without_passwords
-from simulator.shard import Shard, ShardPlan
+from simulator.shard import ShardPlan
 from simulator.timetable import timetable
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from simulator.brokers.broker import Broker
     from simulator.cloud.cloud import Cloud
+    from simulator.engine.crew import Crew
     from simulator.engine.passport import Passport
     from simulator.engine.watcher import Watcher
     from simulator.link.key_log import KeyLog
@@ -47,12 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Coordinator"]
 
-HEAD_START = 50 * MILLISECOND
-"""From when everything is ready to the first due time, so that the first arrival is not late already."""
-
-SPARE_DESCRIPTORS = 64
-"""Files that the process needs beside the devices' sockets."""
-
 
 class Coordinator:
     """Runs one scenario once.
@@ -62,10 +59,16 @@ class Coordinator:
 
     Entering it does what blocks, and can take minutes: it opens the fleets and issues what they lack. That is
     outside the event loop, so that Ctrl-C ends it at once. TLS secrets go to ``key_log`` where there is one.
+    By default this process runs all devices, in one shard.
     """
 
     def __init__(
-        self, loaded: LoadedScenario, out: Path | None, watcher: Watcher, key_log: KeyLog | None = None
+        self,
+        loaded: LoadedScenario,
+        out: Path | None,
+        watcher: Watcher,
+        key_log: KeyLog | None = None,
+        crew: Crew | None = None,
     ) -> None:
         self._loaded = loaded
         self._key_log = key_log
@@ -73,7 +76,7 @@ class Coordinator:
         self._stages: tuple[StageTimes, ...] = ()
         self._stack = ExitStack()
         self._fleets = Fleets(loaded, watcher)
-        self._shard: Shard | None = None
+        self._crew: Crew = crew or Inline()
         self._passport: Passport | None = None
         self._status = RunStatus.COMPLETE
         self._detail = ""
@@ -84,7 +87,8 @@ class Coordinator:
     def __enter__(self) -> Self:
         """Get ready, what is quick to fail first; raise a SimulatorError where the run cannot begin."""
         scenario = self._loaded.scenario
-        raise_descriptor_limit(sum(fleet.devices for fleet in scenario.fleets.values()))
+        if isinstance(self._crew, Inline):
+            raise_descriptor_limit(sum(fleet.devices for fleet in scenario.fleets.values()))
         ask_permission(scenario)
         self._stages = timetable(scenario)
         with ExitStack() as stack:
@@ -108,11 +112,13 @@ class Coordinator:
     async def run(self) -> Report:
         """Run the scenario to its end, or until ``stop``, and return the report.
 
-        Raises a SimulatorError where the run could not begin: a broker that does not start or cannot be
-        reached, a folder that cannot be written. When cancelled, what was measured until then is saved.
+        Raises a SimulatorError where the run could not begin: workers that are not there, a broker that does
+        not start or cannot be reached, a folder that cannot be written. When cancelled, what was measured
+        until then is saved.
         """
         broker = self._broker
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._crew)
             stack.push_async_callback(broker.stop)
             await broker.start()
             self._watcher.broker(broker.description)
@@ -126,8 +132,7 @@ class Coordinator:
     def _end(self, status: RunStatus, detail: str) -> None:
         if self._status is RunStatus.COMPLETE:  # what came first is why it ended
             self._status, self._detail = status, detail
-        if self._shard is not None:
-            self._shard.stop()
+        self._crew.stop()
 
     async def _run_against(self, broker: Broker) -> Report:
         members = self._fleets.members()
@@ -147,14 +152,12 @@ class Coordinator:
             async with AsyncExitStack() as stack:
                 if cloud is not None:
                     await stack.enter_async_context(cloud)
-                shard = self._shard = new_shard(plan, scribe, cloud)
-                await shard.prepare()
-                self._watcher.started(self._stages)
+                await self._crew.prepare(plan, scribe, cloud)
+                self._watcher.started(self._stages, len(self._crew.hosts))
                 if self._status is RunStatus.INTERRUPTED:
-                    shard.stop()
+                    self._crew.stop()
                 try:
-                    with quiet_collector():
-                        await self._run_shard(shard, broker, scribe, cloud)
+                    await self._run_crew(broker, scribe, cloud)
                 except asyncio.CancelledError:
                     self._end(RunStatus.INTERRUPTED, "interrupted by the user")
                     self._close(folder, scribe, cloud)
@@ -177,8 +180,8 @@ class Coordinator:
             self._give_up_saving(str(error))
         return summarize(folder.tally)
 
-    async def _run_shard(self, shard: Shard, broker: Broker, scribe: Scribe, cloud: Cloud | None) -> None:
-        start = now() + HEAD_START
+    async def _run_crew(self, broker: Broker, scribe: Scribe, cloud: Cloud | None) -> None:
+        start = now() + self._crew.head_start
         try:
             async with asyncio.TaskGroup() as group:
                 beside = [
@@ -189,7 +192,7 @@ class Coordinator:
                 ]
                 if cloud is not None:
                     beside.append(group.create_task(cloud.run(self._stages, start), name="cloud"))
-                await shard.run(start)
+                await self._crew.run(start)
                 if cloud is not None:
                     await cloud.drain()
                     cloud.settle()
@@ -247,6 +250,7 @@ class Coordinator:
             stages=tuple(as_stage(stage) for stage in self._stages),
             thresholds={each.measure: each.limit for each in scenario.thresholds},
             lag_limit=scenario.limits.lag,
+            hosts=self._crew.hosts,
             versions=versions(),
             machine=machine(),
         )
@@ -257,15 +261,6 @@ def ask_permission(scenario: Scenario) -> None:
     found = {endpoint: addresses(endpoint) for endpoint in scenario.broker.endpoints}
     if wrong := objections(scenario, found):
         raise ScenarioError(wrong)
-
-
-def new_shard(plan: ShardPlan, scribe: Scribe, cloud: Cloud | None) -> Shard:
-    """Return the shard that runs a plan; the cloud, if there is one, is told what its devices do."""
-    if cloud is None:
-        return Shard(plan, emit=scribe.take, on_failure=scribe.fail)
-    return Shard(
-        plan, emit=scribe.take, on_failure=scribe.fail, ears=cloud.sides, linger=cloud.finish_commands
-    )
 
 
 @contextmanager
@@ -290,12 +285,6 @@ def unused(path: Path) -> Path:
     return chosen
 
 
-def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that a task group wraps: the first, where there are several."""
-    error = errors.exceptions[0]
-    return first_of(error) if isinstance(error, BaseExceptionGroup) else error
-
-
 def as_stage(stage: StageTimes) -> Stage:
     """Return a stage as the run folder keeps it."""
     return Stage(stage.name, stage.start, stage.end)
@@ -314,28 +303,3 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, str]:
     """Return what the run was made on."""
     return {"system": platform.platform(), "processor": platform.machine()}
-
-
-@contextmanager
-def quiet_collector() -> Iterator[None]:
-    """Keep the collector's pauses out of the latencies: what exists now is not looked through again."""
-    thresholds = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
-
-
-def raise_descriptor_limit(devices: int) -> None:
-    """Allow this process as many open files as it may have; raise UsageError where that is too few."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if most != resource.RLIM_INFINITY and devices + SPARE_DESCRIPTORS > most:
-        raise UsageError(
-            f"{devices:,} devices need as many open files, and this process may have {most:,}: "
-            f"raise the hard limit (ulimit -Hn {devices + SPARE_DESCRIPTORS}), or lower the number of devices"
-        )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.report.folder import RunFolder
+    from simulator.report.run import Loss
 
 __all__ = ["Scribe"]
 
@@ -47,6 +48,13 @@ class Scribe:
         if not self._over:
             with self._saving():
                 self._folder.fail(failure)
+
+    def lose(self, loss: Loss) -> None:
+        """Write down at once that a shard was lost."""
+        if not self._over:
+            with self._saving():
+                self._folder.lose(loss)
+            self._watcher.lost(loss.shard, len(self._folder.tally.run.hosts), loss.reason)
 
     async def write(self) -> None:
         """Write whatever comes, until cancelled."""

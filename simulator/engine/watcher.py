@@ -25,11 +25,14 @@ class Watcher(Protocol):
     def broker(self, description: str) -> None:
         """Take which broker accepts connections."""
 
-    def started(self, stages: Sequence[StageTimes]) -> None:
-        """Take the stages; the first begins now."""
+    def started(self, stages: Sequence[StageTimes], shards: int) -> None:
+        """Take the stages, the first of which begins now, and how many shards share the load."""
 
     def measured(self, snapshot: Snapshot, totals: Totals) -> None:
         """Take what the last second brought, and what the run has brought so far."""
+
+    def lost(self, shard: int, shards: int, reason: str) -> None:
+        """Take that a shard is lost, of so many, and why."""
 
     def stopping(self) -> None:
         """Take that the run ends early because the user asked for it."""

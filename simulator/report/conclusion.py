@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from simulator.clock import SECOND
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.threshold import Status
@@ -54,6 +55,7 @@ def conclude(
     """Return the conclusion and the sentence that explains it; the first that applies, the gravest first."""
     return (
         _from_status(run, totals)
+        or _from_losses(run)
         or _from_generator(run, totals, generator)
         or _from_silence(totals, thresholds)
         or _from_thresholds(thresholds)
@@ -77,6 +79,19 @@ def _from_status(run: Run, totals: Totals) -> tuple[Conclusion, str] | None:
     if totals.failures(phase=Phase.CONNECT) and not reached:
         return Conclusion.UNREACHABLE, "No connection to the broker could be made."
     return None
+
+
+def _from_losses(run: Run) -> tuple[Conclusion, str] | None:
+    """Say what share of the fleets was lost, and from when: it connected and sent nothing any more."""
+    if not run.losses:
+        return None
+    first, *others = run.losses
+    gone = sum(sum(loss.devices.values()) for loss in run.losses)
+    also = f", and {len(others)} more after it" if others else ""
+    return Conclusion.INCOMPLETE, (
+        f"Shard {first.shard} of {len(run.hosts)} was lost after {first.at / SECOND:.1f} s{also}:"
+        f" {first.reason}. {gone:,} of {sum(run.fleets.values()):,} devices went with it; the rest went on."
+    )
 
 
 def _from_generator(run: Run, totals: Totals, generator: Generator) -> tuple[Conclusion, str] | None:

@@ -29,6 +29,7 @@ __all__ = [
     "Rate",
     "Report",
     "ResumptionFigures",
+    "ShardFigures",
     "StageFigures",
     "ThresholdFigures",
     "Times",
@@ -200,13 +201,30 @@ class FailureFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardFigures:
+    """One shard: where it ran, what it used, and how late it was; ``lost`` is when, seconds, and why."""
+
+    shard: int
+    host: str
+    devices: int
+    cpu_seconds: float
+    cpu_share: float
+    cpu_share_peak: float
+    memory_peak: int
+    lag: Times | None
+    lost: tuple[float, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generator:
     """The simulator itself: had it been the limit, the run would say little about the broker.
 
-    Shares are of one core, of the busiest shard; ``memory_peak`` is bytes, over all shards.
+    Shares are of one core, of the busiest shard; ``memory_peak`` is bytes, over all shards. ``slowest`` is
+    the shard with the greatest lag at the 99th percentile; None where only one was at work.
     """
 
-    shards: int
+    shards: tuple[ShardFigures, ...]
+    slowest: int | None
     cpu_seconds: float
     cpu_share: float
     cpu_share_peak: float

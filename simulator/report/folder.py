@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.report.figures import Report
-    from simulator.report.run import Run
+    from simulator.report.run import Loss, Run
 
 __all__ = [
     "DELIVERIES",
@@ -110,7 +110,7 @@ class RunFolder:
         """Make the folder and its parents, and save what is known at the start; ``scenario`` is TOML text."""
         cls.check(path)
         _save(path / SCENARIO_FILE, scenario)
-        _save(path / RUN_FILE, RUN.dump_json(run, indent=2).decode() + "\n")
+        _save_run(path, run)
         return cls(path, run)
 
     def __enter__(self) -> Self:
@@ -140,6 +140,11 @@ class RunFolder:
             self._failures_written += 1
             _append(self._failures, [failure.to_json() + "\n"])
 
+    def lose(self, loss: Loss) -> None:
+        """Save that a shard was lost, at once."""
+        self.tally.run = replace(self.tally.run, losses=(*self.tally.run.losses, loss))
+        _save_run(self.path, self.tally.run)
+
     def observe(self, hearing: Hearing, devices: Iterable[DeviceDelivery]) -> None:
         """Save how the observer fared, and what became of each device's messages."""
         self.tally.run = replace(self.tally.run, hearing=hearing)
@@ -153,7 +158,7 @@ class RunFolder:
         """End the run: save how it ended and its report, and return the report."""
         self._open_files.close()
         self.tally.run = replace(self.tally.run, status=status, detail=detail)
-        _save(self.path / RUN_FILE, RUN.dump_json(self.tally.run, indent=2).decode() + "\n")
+        _save_run(self.path, self.tally.run)
         report = summarize(self.tally)
         _save(self.path / REPORT_FILE, report.to_json())
         return report
@@ -174,6 +179,10 @@ def _append(file: FileIO, lines: Iterable[str]) -> None:
             rest = rest[file.write(rest) :]
     except OSError as error:
         raise RunFolderError(f"cannot write {file.name!s}: {error.strerror}") from error
+
+
+def _save_run(path: Path, run: Run) -> None:
+    _save(path / RUN_FILE, RUN.dump_json(run, indent=2).decode() + "\n")
 
 
 def _save(path: Path, text: str) -> None:

@@ -27,8 +27,9 @@ _LINE = re.compile(r"Tag=(?P<tag>[^,]+),[\d.]+,[\d.]+,(?P<max>[\d.]+),(?P<payloa
 
 
 class Line(NamedTuple):
-    """One interval of one kind of time of one series."""
+    """One interval of one kind of time of one series, of one shard."""
 
+    shard: int
     key: SeriesKey
     kind: Kind
     histogram: Histogram
@@ -41,20 +42,23 @@ def header(started: datetime) -> str:
         "#[Histogram log format version 1.3]\n"
         f"#[StartTime: {epoch}, {started:%a %b %d %H:%M:%S UTC %Y}]\n"
         f"#[BaseTime: {epoch}]\n"
-        "#[Values: microseconds; Interval_Max: milliseconds; Tag: fleet.phase.kind]\n"
+        "#[Values: microseconds; Interval_Max: milliseconds; Tag: fleet.phase.kind[.shard]]\n"
         '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
     )
 
 
 def lines(snapshot: Snapshot) -> Iterator[str]:
-    """Yield a line, with its end, for each histogram of the interval that counted something."""
+    """Yield a line, with its end, for each histogram of the interval that counted something.
+
+    The tag of shard 0 has no number: in a run of one shard, that is all there is.
+    """
     start, length = snapshot.start / SECOND, (snapshot.end - snapshot.start) / SECOND
     for key, interval in snapshot.series.items():
         for kind in Kind:
             histogram = interval.histogram(kind)
             if histogram.count:
                 greatest = histogram.max / _MAX_RATIO
-                tag = f"{key.fleet}.{key.phase}.{kind}"
+                tag = f"{key.fleet}.{key.phase}.{kind}" + (f".{snapshot.shard}" if snapshot.shard > 0 else "")
                 yield f"Tag={tag},{start:.3f},{length:.3f},{greatest:.3f},{histogram.encode()}\n"
 
 
@@ -65,7 +69,10 @@ def parse(line: str) -> Line | None:
     match = _LINE.fullmatch(line.rstrip("\n"))
     if match is None:
         raise ValueError("not a tagged interval of a histogram log")
-    fleet, phase, kind = match["tag"].rsplit(".", 2)
+    tag, _, number = match["tag"].rpartition(".")
+    if not number.isdecimal():
+        tag, number = match["tag"], "0"
+    fleet, phase, kind = tag.rsplit(".", 2)
     exact_max = round(float(match["max"]) * _MAX_RATIO)
     histogram = Histogram.decode(match["payload"], exact_max=exact_max)
-    return Line(SeriesKey(fleet, Phase(phase)), Kind(kind), histogram)
+    return Line(int(number), SeriesKey(fleet, Phase(phase)), Kind(kind), histogram)

@@ -16,7 +16,7 @@ from simulator.clock import SECOND
 from simulator.metrics.sample import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from simulator.metrics.snapshot import Snapshot, Totals
     from simulator.timetable import StageTimes
@@ -37,6 +37,9 @@ class ProgressView:
         self._stages: Sequence[StageTimes] = ()
         self._next_line = 0
         self._issued: set[str] = set()
+        self._latest: dict[int, Snapshot] = {}
+        self._lost: set[int] = set()
+        self._shards = 1
 
     def issuing(self, fleet: str, done: int, total: int) -> None:
         """Say that certificates are being issued, and how far it has come."""
@@ -55,9 +58,10 @@ class ProgressView:
         self.close()
         self._say(f"broker: {description}")
 
-    def started(self, stages: Sequence[StageTimes]) -> None:
-        """Keep the stages, to say how much of which is left."""
+    def started(self, stages: Sequence[StageTimes], shards: int) -> None:
+        """Keep the stages, to say how much of which is left, and how many shards there are to wait for."""
         self._stages = stages
+        self._shards = shards
 
     def measured(self, snapshot: Snapshot, totals: Totals) -> None:
         """Show the second that has passed; the piece of one at a stage's end says nothing of rates.
@@ -68,13 +72,22 @@ class ProgressView:
             return
         if snapshot.end - snapshot.start < SECOND // 2:
             return
+        self._latest[snapshot.shard] = snapshot
+        behind = [shard for shard, each in self._latest.items() if each.end < snapshot.end - SECOND // 2]
+        if len(self._latest) < self._shards or not self._lost.issuperset(behind):
+            return  # another shard's second is still on its way
         stage = self._stage_at(snapshot.end)
-        figures = figures_of(snapshot, totals)
+        figures = figures_of(self._latest.values(), totals)
         if self._console.is_interactive:
             self._draw(stage, snapshot.end, self._stages[-1].end, figures)
         elif snapshot.end >= self._next_line:
             self._next_line = snapshot.end - snapshot.end % LINE_EVERY + LINE_EVERY
             self._say(f"[{snapshot.end // SECOND:>4} s] {stage}: {figures}")
+
+    def lost(self, shard: int, shards: int, reason: str) -> None:
+        """Say that a shard is lost, and that the others go on."""
+        self._lost.add(shard)
+        self._say(f"shard {shard} of {shards} is lost, the others go on: {reason}")
 
     def stopping(self) -> None:
         """Say that the run ends early."""
@@ -123,13 +136,16 @@ class ProgressView:
         self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def figures_of(snapshot: Snapshot, totals: Totals) -> str:
+def figures_of(snapshots: Collection[Snapshot], totals: Totals) -> str:
     """Return the few figures that fit beside a bar: who is connected, what was published, what failed."""
-    connected = sum(states.get("connected", 0) for states in snapshot.devices.values())
-    devices = sum(sum(states.values()) for states in snapshot.devices.values())
-    published = sum(
-        each.outcomes["ok"] for key, each in snapshot.series.items() if key.phase is Phase.PUBLISH
-    )
-    seconds = max(snapshot.end - snapshot.start, 1) / SECOND
-    rate, failed = published / seconds, totals.failures()
+    fleets = [states for snapshot in snapshots for states in snapshot.devices.values()]
+    connected = sum(states.get("connected", 0) for states in fleets)
+    devices = sum(sum(states.values()) for states in fleets)
+    rate, failed = sum(map(published_rate, snapshots)), totals.failures()
     return f"{connected:,}/{devices:,} connected · {rate:,.0f} msg/s · {failed:,} failed"
+
+
+def published_rate(snapshot: Snapshot) -> float:
+    """Return the messages a second that one shard published in its interval."""
+    published = (each.outcomes["ok"] for key, each in snapshot.series.items() if key.phase is Phase.PUBLISH)
+    return sum(published) * SECOND / max(snapshot.end - snapshot.start, 1)

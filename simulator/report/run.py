@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from simulator.metrics.delivery import Hearing  # noqa: TC001 - as above
 
-__all__ = ["FORMAT", "RUN", "Run", "RunStatus", "Stage"]
+__all__ = ["FORMAT", "RUN", "Loss", "Run", "RunStatus", "Stage"]
 
 FORMAT = 1
 """Version of the run folder's files; a reader refuses a newer one."""
@@ -35,6 +35,17 @@ class Stage:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A shard that was lost, and its devices with it; ``at`` is nanoseconds since the start of the run."""
+
+    shard: int
+    at: int
+    devices: dict[str, int]
+    """How many of each fleet."""
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One run: what against what, where, and what it must achieve."""
@@ -57,7 +68,10 @@ class Run:
     """Limit by measure, as written."""
     lag_limit: int
     """Nanoseconds: the 99th percentile of lag over which the generator was the limit."""
-    shards: int = 1
+    hosts: tuple[str, ...] = ("this process",)
+    """Where each shard ran, in words."""
+    losses: tuple[Loss, ...] = ()
+    """Shards that were lost while the run went on, in that order."""
     versions: dict[str, str] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
     status: RunStatus = RunStatus.RUNNING

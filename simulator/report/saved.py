@@ -28,7 +28,7 @@ def read(path: Path) -> Tally:
     def add_histogram(text: str) -> None:
         line = histogram_log.parse(text)
         if line is not None:
-            tally.totals.series(line.key).histogram(line.kind).add(line.histogram)
+            tally.add_histogram(line.shard, line.key, line.kind, line.histogram)
 
     _each_line(path / INTERVALS, lambda text: tally.add(interval.from_json(text)))
     _each_line(path / HISTOGRAMS, add_histogram)

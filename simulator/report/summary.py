@@ -23,16 +23,19 @@ from simulator.report.figures import (
     Rate,
     Report,
     ResumptionFigures,
+    ShardFigures,
     StageFigures,
     ThresholdFigures,
     Times,
 )
+from simulator.report.tally import ShardTally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from simulator.metrics.histogram import Histogram
     from simulator.metrics.snapshot import Totals
+    from simulator.report.run import Loss
     from simulator.report.tally import StageTally, Tally
 
 __all__ = ["summarize"]
@@ -58,7 +61,7 @@ def summarize(tally: Tally) -> Report:
         exit_code=conclusion.exit_code,
         thresholds=thresholds,
         fleets=tuple(_fleet(tally, name) for name in sorted({*run.fleets, *tally.totals.fleets})),
-        stages=tuple(_stage(stage) for stage in tally.stages),
+        stages=tuple(_stage(stage, tally.run.losses) for stage in tally.stages),
         failures=tuple(_failures(tally)),
         flawed=tuple(flawed(tally)),
         generator=generator,
@@ -86,7 +89,7 @@ def times(histogram: Histogram) -> Times | None:
 
 def _thresholds(tally: Tally) -> tuple[ThresholdFigures, ...]:
     last = tally.stages[-1] if tally.stages else None
-    devices = last.devices if last is not None and last.reached_end else {}
+    devices = last.devices(tally.run.losses) if last is not None and last.reached_end else {}
     figures = []
     for measure, limit in tally.run.thresholds.items():
         verdict = threshold.judge(threshold.parse(measure, limit, tally.run.fleets), tally.totals, devices)
@@ -96,17 +99,39 @@ def _thresholds(tally: Tally) -> tuple[ThresholdFigures, ...]:
 
 
 def _generator(tally: Tally) -> Generator:
-    shards = tally.shards.values()
-    shares = [shard.cpu / shard.elapsed for shard in shards if shard.elapsed]
+    shards = tuple(_shards(tally))
     return Generator(
-        shards=tally.run.shards,
-        cpu_seconds=sum(shard.cpu for shard in shards) / SECOND,
-        cpu_share=max(shares, default=0.0),
-        cpu_share_peak=max((shard.busiest for shard in shards), default=0.0),
-        memory_peak=sum(shard.rss for shard in shards),
+        shards=shards,
+        slowest=_slowest(shards),
+        cpu_seconds=sum(shard.cpu_seconds for shard in shards),
+        cpu_share=max((shard.cpu_share for shard in shards), default=0.0),
+        cpu_share_peak=max((shard.cpu_share_peak for shard in shards), default=0.0),
+        memory_peak=sum(shard.memory_peak for shard in shards),
         lag=times(tally.totals.histogram(Kind.LAG)),
         lag_limit=tally.run.lag_limit // MICROSECOND,
     )
+
+
+def _shards(tally: Tally) -> Iterator[ShardFigures]:
+    losses = {loss.shard: (loss.at / SECOND, loss.reason) for loss in tally.run.losses}
+    for number, host in enumerate(tally.run.hosts):
+        shard = tally.shards.get(number, ShardTally())
+        yield ShardFigures(
+            shard=number,
+            host=host,
+            devices=shard.devices,
+            cpu_seconds=shard.cpu / SECOND,
+            cpu_share=shard.cpu / shard.elapsed if shard.elapsed else 0.0,
+            cpu_share_peak=shard.busiest,
+            memory_peak=shard.rss,
+            lag=times(shard.lag),
+            lost=losses.get(number),
+        )
+
+
+def _slowest(shards: tuple[ShardFigures, ...]) -> int | None:
+    lags = {shard.shard: shard.lag.p99 for shard in shards if shard.lag is not None}
+    return max(lags, key=lags.__getitem__) if len(lags) > 1 else None
 
 
 def _fleet(tally: Tally, name: str) -> FleetFigures:
@@ -156,7 +181,7 @@ def _arrivals(totals: Totals, fleet: str) -> Iterator[ArrivalFigures]:
             )
 
 
-def _stage(tally: StageTally) -> StageFigures:
+def _stage(tally: StageTally, losses: tuple[Loss, ...]) -> StageFigures:
     stage = tally.stage
     seconds = ((stage.end if tally.reached_end else tally.end) - stage.start) / SECOND
     return StageFigures(
@@ -165,7 +190,8 @@ def _stage(tally: StageTally) -> StageFigures:
         end=stage.end / SECOND,
         reached_end=tally.reached_end,
         connected={
-            fleet: Connected(states["connected"], states.total()) for fleet, states in tally.devices.items()
+            fleet: Connected(states["connected"], states.total())
+            for fleet, states in tally.devices(losses).items()
         },
         connects=_rate(tally, ArrivalOf.CONNECT, seconds),
         messages=_rate(tally, ArrivalOf.MESSAGE, seconds),

@@ -9,19 +9,23 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from simulator.clock import SECOND
+from simulator.metrics.histogram import Histogram
 from simulator.metrics.outcome import Outcome
-from simulator.metrics.sample import Phase
+from simulator.metrics.sample import Kind, Phase
 from simulator.metrics.snapshot import ArrivalCounts, ArrivalOf, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from simulator.metrics.delivery import DeviceDelivery
     from simulator.metrics.sample import Failure
-    from simulator.metrics.snapshot import Snapshot
-    from simulator.report.run import Run, Stage
+    from simulator.metrics.snapshot import SeriesKey, Snapshot
+    from simulator.report.run import Loss, Run, Stage
 
 __all__ = ["ShardTally", "StageTally", "Tally"]
+
+LOST = "lost"
+"""State of a device whose shard was lost: nobody knows what it does."""
 
 SHORT = SECOND // 2
 """Intervals below this are too short for a share of the processor's time to mean anything."""
@@ -43,11 +47,14 @@ class StageTally:
         """Whether the stage ran to its planned end: no shard ends one early."""
         return bool(self._devices) and self.end >= self.stage.end
 
-    @property
-    def devices(self) -> dict[str, Counter[str]]:
-        """Devices by fleet and state at the end of what was measured."""
+    def devices(self, losses: Iterable[Loss]) -> dict[str, Counter[str]]:
+        """Return devices by fleet and state at the end of what was measured, those of lost shards too."""
+        shards = dict(self._devices)
+        for loss in losses:
+            if loss.at < self.stage.end:
+                shards[loss.shard] = {fleet: {LOST: number} for fleet, number in loss.devices.items()}
         whole: dict[str, Counter[str]] = {}
-        for fleets in self._devices.values():
+        for fleets in shards.values():
             for fleet, states in fleets.items():
                 whole.setdefault(fleet, Counter()).update(states)
         return whole
@@ -75,6 +82,8 @@ class ShardTally:
         """Greatest share of one core in an interval."""
         self.rss = 0
         """Greatest resident memory, bytes."""
+        self.devices = 0
+        self.lag = Histogram()
 
     def add(self, snapshot: Snapshot) -> None:
         """Add one interval of this shard."""
@@ -82,6 +91,9 @@ class ShardTally:
         self.cpu += snapshot.cpu
         self.elapsed += length
         self.rss = max(self.rss, snapshot.rss)
+        self.devices = sum(sum(states.values()) for states in snapshot.devices.values())
+        for interval in snapshot.series.values():
+            self.lag.add(interval.lag)
         if length >= SHORT:
             self.busiest = max(self.busiest, snapshot.cpu / length)
 
@@ -109,6 +121,12 @@ class Tally:
         self.shards.setdefault(snapshot.shard, ShardTally()).add(snapshot)
         if snapshot.stage in self._by_name:
             self._by_name[snapshot.stage].add(snapshot)
+
+    def add_histogram(self, shard: int, key: SeriesKey, kind: Kind, histogram: Histogram) -> None:
+        """Add a histogram of an interval that was read back without its histograms."""
+        self.totals.series(key).histogram(kind).add(histogram)
+        if kind is Kind.LAG:
+            self.shards.setdefault(shard, ShardTally()).lag.add(histogram)
 
     def add_device(self, delivery: DeviceDelivery) -> None:
         """Keep what became of a device's messages where that is worth a word."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Rate,
         Report,
         ResumptionFigures,
+        ShardFigures,
         StageFigures,
         ThresholdFigures,
         Times,
@@ -80,6 +81,8 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     if report.flawed:
         yield _flawed(report.flawed)
     yield _generator(report.generator)
+    if len(report.generator.shards) > 1:
+        yield _shards(report.generator)
     if report.observer:
         yield _observer(report.observer, report.generator.lag_limit)
 
@@ -295,8 +298,8 @@ def _generator(generator: Generator) -> Text:
         f"  CPU {generator.cpu_share:.0%} of one core, {generator.cpu_share_peak:.0%} at its busiest; ",
         f"memory {generator.memory_peak / (1 << 20):,.0f} MiB",
     )
-    if generator.shards > 1:
-        text.append(f"; {generator.shards} shards, the busiest one's CPU")
+    if len(generator.shards) > 1:
+        text.append(f"; {len(generator.shards)} shards, the busiest one's CPU")
     lag = generator.lag
     if lag is not None:
         text.append(f"\n  lag p50 {_ms(lag.p50)} ms, p99 ")
@@ -305,6 +308,30 @@ def _generator(generator: Generator) -> Text:
         if lag.overflow:
             text.append(f"\n  {lag.overflow:,} began {_LONGEST} late, and count as that", "bold yellow")
     return text
+
+
+def _shards(generator: Generator) -> RenderableType:
+    """Lay out what each shard used, how late it was, which was the slowest, and which were lost."""
+    numbers = ("devices", "CPU", "peak", "MiB", "lag p50", "p99", "max")
+    table = _table("Shards", *((heading, "right") for heading in numbers), "")
+    for each in generator.shards:
+        lag = (each.lag.p50, each.lag.p99, each.lag.max) if each.lag else ()
+        table.add_row(
+            Text(f"{each.shard}  {plain(each.host)}"),
+            f"{each.devices:,}",
+            f"{each.cpu_share:.0%}",
+            f"{each.cpu_share_peak:.0%}",
+            f"{each.memory_peak / (1 << 20):,.0f}",
+            *(map(_ms, lag) if lag else (_NOTHING,) * 3),
+            _remark(each, generator.slowest),
+        )
+    return table
+
+
+def _remark(shard: ShardFigures, slowest: int | None) -> Text:
+    if shard.lost is not None:
+        return Text(f"lost at {shard.lost[0]:.1f} s", "bold red")
+    return Text("slowest" if shard.shard == slowest else "", "yellow")
 
 
 def _table(first: str, *others: str | tuple[str, str]) -> Table:

@@ -15,14 +15,10 @@ import pytest
 
 from simulator.brokers import mosquitto
 from simulator.clock import wall
-from simulator.engine.coordinator import (
-    Coordinator,
-    first_of,
-    made_folder,
-    quiet_collector,
-    raise_descriptor_limit,
-    versions,
-)
+from simulator.engine.collector import quiet_collector
+from simulator.engine.coordinator import Coordinator, made_folder, versions
+from simulator.engine.descriptors import raise_descriptor_limit
+from simulator.engine.together import first_of
 from simulator.errors import BrokerError, BrokerUnreachableError, RunFolderError, UsageError
 from simulator.metrics.sample import Phase
 from simulator.report.conclusion import Conclusion

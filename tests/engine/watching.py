@@ -18,7 +18,9 @@ class Witness:
         self.steps: list[str] = []
         self.warnings: list[str] = []
         self.descriptions: list[str] = []
+        self.losses: list[tuple[int, int, str]] = []
         self.connected = 0
+        self._connected: dict[int, int] = {}
         self.on = on
 
     def issuing(self, fleet: str, done: int, total: int) -> None:
@@ -32,13 +34,20 @@ class Witness:
         self.descriptions.append(description)
         self._step("broker")
 
-    def started(self, stages: Sequence[StageTimes]) -> None:
+    def started(self, stages: Sequence[StageTimes], shards: int) -> None:
         self._step("started")
 
     def measured(self, snapshot: Snapshot, totals: Totals) -> None:
-        self.connected = sum(states.get("connected", 0) for states in snapshot.devices.values())
+        self._connected[snapshot.shard] = sum(
+            states.get("connected", 0) for states in snapshot.devices.values()
+        )
+        self.connected = sum(self._connected.values())
         if self.connected:
             self._step("connected")
+
+    def lost(self, shard: int, shards: int, reason: str) -> None:
+        self.losses.append((shard, shards, reason))
+        self._step("lost")
 
     def stopping(self) -> None:
         self._step("stopping")

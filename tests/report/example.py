@@ -71,9 +71,10 @@ class Play:
     refused: bool = True
     noise: random.Random = field(default_factory=lambda: random.Random(7))
     connected: int = 0
+    shard: int = 0
 
     def __post_init__(self) -> None:
-        self.recorder = Recorder(shard=0, origin=0, on_failure=self.folder.fail)
+        self.recorder = Recorder(shard=self.shard, origin=0, on_failure=self.folder.fail)
 
     def second(self, number: int) -> None:
         """Play one second: ten core2 connect in each of the first two, and publish once all are there."""

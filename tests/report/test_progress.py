@@ -55,7 +55,7 @@ class Screen:
 
 def test_in_a_pipe_it_writes_a_line_every_few_seconds() -> None:
     screen = Screen(terminal=False)
-    screen.view.started(STAGES)
+    screen.view.started(STAGES, 1)
     for end in range(1, 13):
         screen.second(end, published=40, failed=1)
     lines = screen.text.splitlines()
@@ -78,7 +78,7 @@ def test_in_a_pipe_issuing_is_one_line_a_fleet() -> None:
 
 def test_a_dumb_terminal_gets_lines_as_a_pipe_does() -> None:
     screen = Screen(terminal=True, kind="dumb")
-    screen.view.started(STAGES)
+    screen.view.started(STAGES, 1)
     screen.second(1)
     assert screen.text.startswith("[   1 s] ramp (1/2)")
 
@@ -90,7 +90,7 @@ def test_on_a_terminal_it_draws_one_line_and_takes_it_away() -> None:
     assert "250 of 500" in screen.drawn[-1]
     screen.view.broker("mosquitto 2.0.11")
     assert screen.drawn[-1] == "broker: mosquitto 2.0.11"
-    screen.view.started(STAGES)
+    screen.view.started(STAGES, 1)
     screen.second(12, devices=7)
     assert "steady (2/2), 888 s left" in screen.drawn[-1]
     assert "7/7 connected" in screen.drawn[-1]
@@ -102,7 +102,7 @@ def test_on_a_terminal_it_draws_one_line_and_takes_it_away() -> None:
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_counts_of_a_large_fleet_are_not_cut_off(width: int) -> None:
     screen = Screen(terminal=True, width=width)
-    screen.view.started(STAGES)
+    screen.view.started(STAGES, 1)
     screen.second(12, devices=9_999, published=9_876, failed=4_321)
     line = screen.drawn[-1]
     assert line.rstrip().endswith("9,999/9,999 connected · 9,876 msg/s · 4,321 failed")
@@ -111,7 +111,7 @@ def test_the_counts_of_a_large_fleet_are_not_cut_off(width: int) -> None:
 
 def test_after_the_last_stage_it_says_so() -> None:
     screen = Screen(terminal=False)
-    screen.view.started(STAGES)
+    screen.view.started(STAGES, 1)
     screen.second(901)
     assert "] finishing: " in screen.text
 
@@ -119,7 +119,7 @@ def test_after_the_last_stage_it_says_so() -> None:
 def test_what_it_says_is_not_taken_for_markup() -> None:
     screen = Screen(terminal=True)
     screen.view.broker("[bold]broker[/]")
-    screen.view.started((StageTimes("[red]ramp", 0, SECOND, ()),))
+    screen.view.started((StageTimes("[red]ramp", 0, SECOND, ()),), 1)
     screen.second(1)
     assert "broker: [bold]broker[/]" in screen.drawn[0]
     assert "[red]ramp" in screen.drawn[-1]
@@ -147,7 +147,7 @@ def test_it_may_be_closed_at_any_time() -> None:
 
 def test_an_observers_second_has_no_devices_and_says_nothing() -> None:
     screen = Screen(terminal=False)
-    screen.view.started(STAGES)
+    screen.view.started(STAGES, 1)
     heard = Snapshot(-1, "", 0, SECOND, {}, {}, {}, cpu=0, rss=0)
     screen.view.measured(heard, screen.totals)
     assert screen.text == ""

@@ -19,7 +19,7 @@ from simulator.report.figures import (
     ResumptionFigures,
 )
 from simulator.report.folder import RunFolder
-from simulator.report.run import Run, RunStatus, Stage
+from simulator.report.run import Loss, Run, RunStatus, Stage
 from simulator.report.saved import read
 from simulator.report.summary import summarize
 from tests.report.example import RUN, SCENARIO, Play, play
@@ -228,7 +228,7 @@ def test_devices_count_as_connected_only_at_the_end_of_the_last_stage(tmp_path: 
 def test_devices_that_leave_after_the_last_stage_were_connected_at_its_end(tmp_path: Path) -> None:
     folder = play(tmp_path)
     assert folder.tally.totals.devices["core2"]["connected"] == 0
-    assert folder.tally.stages[-1].devices["core2"]["connected"] == 20
+    assert folder.tally.stages[-1].devices(())["core2"]["connected"] == 20
     assert folder.close(RunStatus.COMPLETE).thresholds[1].status is Status.MET
 
 
@@ -275,3 +275,87 @@ def test_what_a_saturated_generator_measured_late_belongs_to_its_stage(tmp_path:
     steady = folder.close(RunStatus.COMPLETE).stages[-1]
     assert (steady.name, steady.reached_end) == ("steady", True)
     assert steady.connected["core2"].connected == 20
+
+
+HOSTS = ("lab1 (11)", "lab2 (22)")
+
+
+def play_two_shards(path: Path, seconds: int = 5) -> RunFolder:
+    """Play the same load in two shards, of which the second is ten times as late."""
+    folder = RunFolder.create(path, replace(RUN, hosts=HOSTS), SCENARIO)
+    shards = [Play(folder), Play(folder, lag=4 * MILLISECOND, shard=1)]
+    for second in range(seconds):
+        for shard in shards:
+            shard.second(second)
+    return folder
+
+
+def test_what_two_shards_measured_is_added(tmp_path: Path) -> None:
+    one = play(tmp_path / "one").close(RunStatus.COMPLETE)
+    two = play_two_shards(tmp_path / "two").close(RunStatus.COMPLETE)
+    for alone, both in zip(one.fleets, two.fleets, strict=True):
+        for phase, added in zip(alone.phases, both.phases, strict=True):
+            assert added.outcomes == {outcome: 2 * count for outcome, count in phase.outcomes.items()}
+            if phase.service is not None and added.service is not None:
+                assert added.service.count == 2 * phase.service.count
+                assert (added.service.p99, added.service.max) == (phase.service.p99, phase.service.max)
+
+
+def test_each_shard_shows_what_it_used_and_which_was_the_slow_one(tmp_path: Path) -> None:
+    generator = play_two_shards(tmp_path).close(RunStatus.COMPLETE).generator
+    assert [(shard.shard, shard.host) for shard in generator.shards] == list(enumerate(HOSTS))
+    assert generator.slowest == 1
+    quick, slow = generator.shards
+    assert quick.lag is not None
+    assert slow.lag is not None
+    assert generator.lag is not None
+    assert quick.lag.p99 < 500
+    assert slow.lag.p50 > 3_900
+    assert generator.lag.count == quick.lag.count + slow.lag.count
+    assert (quick.devices, quick.cpu_seconds, quick.memory_peak) == (25, 1.25, 64 << 20)
+    assert generator.cpu_seconds == 2.5
+    assert generator.memory_peak == 128 << 20
+
+
+def test_one_shard_is_never_the_slow_one(tmp_path: Path) -> None:
+    assert play(tmp_path).close(RunStatus.COMPLETE).generator.slowest is None
+
+
+def test_a_run_of_two_shards_reads_back_as_it_was(tmp_path: Path) -> None:
+    folder = play_two_shards(tmp_path)
+    folder.lose(Loss(1, 4 * SECOND, {"core2": 20, "gateway": 5}, "it does not answer"))
+    report = folder.close(RunStatus.COMPLETE)
+    assert summarize(read(tmp_path)) == report
+
+
+def test_a_lost_shard_makes_the_run_incomplete_and_says_what_was_lost(tmp_path: Path) -> None:
+    folder = play_two_shards(tmp_path)
+    folder.lose(Loss(1, 3 * SECOND, {"core2": 20, "gateway": 5}, "the worker does not answer"))
+    report = folder.close(RunStatus.COMPLETE)
+    assert (report.conclusion, report.exit_code) == (Conclusion.INCOMPLETE, 3)
+    assert report.reason == (
+        "Shard 1 of 2 was lost after 3.0 s: the worker does not answer. 25 of 25 devices went with it;"
+        " the rest went on."
+    )
+    ramp, steady = report.stages
+    assert ramp.connected["core2"] == Connected(40, 40)
+    assert steady.connected["core2"] == Connected(20, 40)
+    assert report.generator.shards[1].lost == (3.0, "the worker does not answer")
+
+
+def test_a_loss_is_saved_at_once(tmp_path: Path) -> None:
+    folder = play_two_shards(tmp_path)
+    loss = Loss(1, 3 * SECOND, {"core2": 20}, "the worker does not answer")
+    folder.lose(loss)
+    assert read(tmp_path).run.losses == (loss,)
+    folder.close(RunStatus.COMPLETE)
+
+
+def test_several_losses_are_counted(tmp_path: Path) -> None:
+    folder = play_two_shards(tmp_path)
+    for shard in (0, 1):
+        folder.lose(Loss(shard, 3 * SECOND, {"core2": 10}, "it does not answer"))
+    reason = folder.close(RunStatus.COMPLETE).reason
+    assert reason.startswith(
+        "Shard 0 of 2 was lost after 3.0 s, and 1 more after it: it does not answer. 20 of "
+    )

@@ -242,9 +242,23 @@ def test_times_beyond_what_a_histogram_tells_are_mentioned(report: Report, tmp_p
     assert f"{late.generator.lag.overflow} began 71 minutes or longer late" in text
 
 
-def test_several_shards_are_mentioned(report: Report) -> None:
-    text = text_of(replace(report, generator=replace(report.generator, shards=4)))
-    assert "4 shards" in text
+def test_several_shards_are_laid_out_with_the_slow_one_and_the_lost_one(report: Report) -> None:
+    first = report.generator.shards[0]
+    slow = replace(first, shard=1, host="lab2 (77)")
+    gone = replace(first, shard=2, lag=None, lost=(12.34, "it does not answer"))
+    generator = replace(report.generator, shards=(first, slow, gone), slowest=1)
+    lines = [line.rstrip() for line in text_of(replace(report, generator=generator)).splitlines()]
+    (heading,) = [number for number, line in enumerate(lines) if line.startswith("Shards ")]
+    assert any("3 shards" in line for line in lines)
+    assert lines[heading + 1].startswith("0  this process")
+    assert lines[heading + 1].split()[3] == f"{first.devices}"
+    assert lines[heading + 2].startswith("1  lab2 (77)")
+    assert lines[heading + 2].endswith("slowest")
+    assert lines[heading + 3].endswith("-     -     -  lost at 12.3 s")
+
+
+def test_one_shard_needs_no_table(report: Report) -> None:
+    assert "Shards" not in text_of(report)
 
 
 def test_a_run_that_does_not_count_says_so_first(tmp_path: Path) -> None:

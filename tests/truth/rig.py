@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.clock import MILLISECOND, now
-from simulator.engine.coordinator import quiet_collector
+from simulator.engine.collector import quiet_collector
 from simulator.identity import pem
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.snapshot import Totals
