@@ -117,9 +117,9 @@ def run(
     """Run a scenario and report latency and failures."""
     view = ProgressView()
     loaded = load(scenario, overrides=set_ or (), seed=seed, broker=broker, authorised=authorised)
-    crew = crew_of(loaded.scenario, processes, cluster, cluster_certificates)
     if cluster is not None and key_log is not None:
         raise UsageError("the TLS secrets of a cluster's workers are not collected: leave out --key-log")
+    crew = crew_of(loaded.scenario, processes, cluster, cluster_certificates)
     with logging_keys(key_log) as keys:
         coordinator = Coordinator(loaded, out, view, keys, crew)
         try:

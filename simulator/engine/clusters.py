@@ -8,21 +8,22 @@ from __future__ import annotations
 import signal
 from contextlib import asynccontextmanager, contextmanager
 from logging import CRITICAL
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import distributed
 
 from simulator.engine.dask_settings import settle
+from simulator.engine.reach import PATIENCE, reach, root_of
 from simulator.engine.security import temporary_security
+from simulator.engine.servers import Scheduler, Worker
 from simulator.errors import WorkerError
+from simulator.identity.cluster_folder import Role
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 __all__ = ["LocalWorkers", "RunningCluster"]
-
-PATIENCE = 10.0
-"""Seconds that a scheduler gets to answer."""
 
 
 class LocalWorkers:
@@ -39,16 +40,22 @@ class LocalWorkers:
         """Start scheduler and workers, and return a client; its keys are made for this run alone."""
         security = temporary_security()
         settle()
+        here = {"host": "127.0.0.1", "protocol": "tls", "security": security}
+        worker = {
+            "cls": distributed.Nanny,
+            "options": {
+                **here,
+                "worker_class": Worker,
+                "nthreads": 1,
+                "memory_limit": 0,  # none, and so nothing that it holds is ever written to disk
+                "silence_logs": CRITICAL,
+            },
+        }
         with deaf_children():
-            cluster = await distributed.LocalCluster(
-                n_workers=self.wanted,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tls://",
+            cluster = await distributed.SpecCluster(
+                scheduler={"cls": Scheduler, "options": {**here, "port": 0}},
+                workers=dict.fromkeys(range(self.wanted or 1), worker),
                 security=security,
-                memory_limit=None,  # then nothing that it holds is ever written to disk
-                dashboard_address=None,
                 silence_logs=CRITICAL,
                 asynchronous=True,
             )
@@ -73,6 +80,7 @@ class RunningCluster:
     async def client(self) -> AsyncIterator[Any]:
         """Reach the scheduler; raise WorkerError where that is not possible."""
         settle()
+        await reach(self.address, self._security, Role.CLIENT)
         async with connected(self.address, self._security) as client:
             yield client
 
@@ -90,10 +98,8 @@ async def connected(address: str, security: distributed.Security) -> AsyncIterat
     )
     try:
         await client
-    except (OSError, TimeoutError) as error:
-        raise WorkerError(
-            f"the scheduler {address} cannot be reached, or does not know our certificate: {error}"
-        ) from error
+    except OSError as error:  # TimeoutError is one
+        raise WorkerError(f"the scheduler at {address} does not let us in: {root_of(error)}") from None
     try:
         yield client
     finally:
@@ -105,7 +111,9 @@ def deaf_children() -> Iterator[None]:
     """Start processes that never hear Ctrl-C: it is meant for this one, which tells them what to do.
 
     A child inherits which signals are blocked. One that comes meanwhile is answered when the block is left.
+    Python's own child, which is started with the first of ours, would let the signal through to all of them.
     """
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import serialization
 
 from simulator.cli.verbs import execute
 from simulator.identity.store import FleetStore
+from simulator.report.saved import read
+from simulator.report.summary import summarize
 from tests.support.command import COMMAND, LONG, SMALL, Running, environment, gone, simulator
 from tests.support.tools import require
 
@@ -347,3 +349,48 @@ subscribe = [{ topic = "fleet/#", qos = 1 }]
 name = "gateways"
 connect = { fleet = "gateway", rate = "50/s" }
 """
+
+
+def test_interrupted_at_a_terminal_all_shards_end_in_order(folder: Path) -> None:
+    """Ctrl-C at a terminal goes to every process of the foreground, workers among them."""
+    with Running(
+        ["run", "small.toml", "--processes", "2", "--out", "results", *LONG], folder, alone=True
+    ) as running:
+        running.wait_for("steady")
+        children = running.children()
+        running.interrupt_all()
+        ended = running.end()
+    assert ended.code == 130
+    assert sane(ended.err)
+    assert "Interrupted." in ended.out
+    assert "lost" not in ended.err
+    assert gone(children)
+    report = summarize(read(folder / "results"))
+    assert report.failures == ()
+    assert [shard.devices for shard in report.generator.shards] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--processes", "0"], "--processes is a number from 1 to 256, or auto, not '0'"),
+        (["--processes", "many"], "--processes is a number from 1 to 256, or auto, not 'many'"),
+        (["--cluster", "tls://127.0.0.1:1"], "--cluster needs certificates that its scheduler knows"),
+        (["--cluster", "tls://127.0.0.1:1", "--cluster-certificates", "nowhere"], "nowhere"),
+        (["--cluster", "tls://127.0.0.1:1", "--key-log", "keys"], "leave out --key-log"),
+    ],
+)
+def test_options_for_shards_that_do_not_fit(folder: Path, options: list[str], words: str) -> None:
+    ended = simulator("run", "small.toml", *options, folder=folder)
+    assert ended.code == 2
+    assert words in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not (folder / "runs").exists()
+
+
+def test_one_process_is_this_one(folder: Path) -> None:
+    ended = simulator("run", "small.toml", "--processes", "1", "--out", "results", folder=folder)
+    assert ended.code == 0, ended
+    assert [shard["host"] for shard in report_of(folder / "results")["generator"]["shards"]] == [
+        "this process"
+    ]

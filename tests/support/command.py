@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import IO, TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
@@ -66,7 +66,7 @@ class Running:
     """A command that runs; leaving the block kills it if it has not ended by then.
 
     What it says must fit into a pipe (64 KiB): it is read when the test asks for it. ``variables`` are added
-    to its environment.
+    to its environment; ``alone`` gives it a process group of its own, as a shell does.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class Running:
         folder: Path,
         python: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         command = [COMMAND[0], *python, *COMMAND[1:], *arguments]
         pipe = subprocess.PIPE
@@ -85,6 +87,7 @@ class Running:
             stdout=pipe,
             stderr=pipe,
             text=True,
+            start_new_session=alone,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -111,6 +114,10 @@ class Running:
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    def interrupt_all(self) -> None:
+        """Do what Ctrl-C at a terminal does, to a command that was started ``alone``."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> Ended:
         """Wait for its end."""
