@@ -391,6 +391,5 @@ def test_options_for_shards_that_do_not_fit(folder: Path, options: list[str], wo
 def test_one_process_is_this_one(folder: Path) -> None:
     ended = simulator("run", "small.toml", "--processes", "1", "--out", "results", folder=folder)
     assert ended.code == 0, ended
-    assert [shard["host"] for shard in report_of(folder / "results")["generator"]["shards"]] == [
-        "this process"
-    ]
+    (shard,) = summarize(read(folder / "results")).generator.shards
+    assert shard.host == "this process"
