@@ -45,20 +45,29 @@ def settle() -> None:
     """
     dask.config.refresh(paths=[], env={})
     dask.config.set(_SETTINGS)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for log in _loggers():
+        log.setLevel(logging.CRITICAL)
 
 
 def speak_in_lines() -> None:
     """Have what Dask warns of come as one line each on stderr, such as a peer that was refused."""
-    for name, log in logging.root.manager.loggerDict.items():
-        if name.partition(".")[0] in {"distributed", "tornado"} and isinstance(log, logging.Logger):
-            log.handlers.clear()
-            log.propagate = True
-            log.setLevel(logging.NOTSET)
+    for log in _loggers():
+        log.handlers.clear()
+        log.propagate = True
+        log.setLevel(logging.NOTSET)
     logging.getLogger("tornado").setLevel(logging.ERROR)  # below, it repeats what distributed says better
     handler = logging.StreamHandler()
     handler.setFormatter(_Line())
     logging.root.addHandler(handler)
+
+
+def _loggers() -> list[logging.Logger]:
+    """Return those of Dask and of the loop below it that there are: each may have a level of its own."""
+    return [
+        log
+        for name, log in logging.root.manager.loggerDict.items()
+        if name.partition(".")[0] in {"distributed", "tornado"} and isinstance(log, logging.Logger)
+    ]
 
 
 class _Line(logging.Formatter):

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import distributed
 
@@ -44,6 +45,10 @@ QUICK_PULSE = 0.1
 
 FORSAKEN = 20.0
 """Seconds without anybody fetching a dispatch after which the shard stops: its coordinator is no more."""
+
+
+_everybody: WeakSet[Outpost] = WeakSet()
+"""The outposts of this process that were given something to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class Outpost:
     """Runs one shard, for one coordinator."""
 
     def __init__(self) -> None:
+        self.worker: distributed.Worker | None = None
+        """Where its shard is."""
         self._shard: Shard | None = None
         self._key_log: KeyLog | None = None
         self._snapshots: list[Snapshot] = []
@@ -118,10 +125,11 @@ class Outpost:
     async def prepare(self, orders: Orders) -> None:
         """Make the devices of this shard; raise a SimulatorError where they cannot run here."""
         plan = orders.plan
-        if any(isinstance(actor, Outpost) and actor.is_busy for actor in self._others()):
-            raise WorkerError(
-                f"the worker {distributed.get_worker().address} is busy with another run: wait for its end"
-            )
+        worker = distributed.get_worker()
+        if any(other.worker is worker and other.is_busy for other in _everybody):
+            raise WorkerError(f"the worker {worker.address} is busy with another run: wait for its end")
+        self.worker = worker
+        _everybody.add(self)
         raise_descriptor_limit(sum(map(len, plan.members.values())))
         if orders.key_log is not None:
             self._key_log = KeyLog(orders.key_log)
@@ -191,15 +199,15 @@ class Outpost:
             self._news.set()
 
     def _watch(self, shard: Shard) -> None:
-        """Stop a shard that nobody asks for any more, rather than load a broker for nothing."""
-        left = FORSAKEN - (now() - self._fetched) / SECOND
-        if left <= 0:
+        """Stop a shard that nobody asks for any more, rather than load a broker for nothing.
+
+        Dask drops an actor when its client has gone; from one that hangs, nothing is heard for long.
+        """
+        dropped = self.worker is None or self not in self.worker.state.actors.values()
+        if dropped or now() - self._fetched > FORSAKEN * SECOND:
             shard.stop()
         else:
-            self._alarm = asyncio.get_running_loop().call_later(left, self._watch, shard)
-
-    def _others(self) -> list[object]:
-        return [actor for actor in distributed.get_worker().state.actors.values() if actor is not self]
+            self._alarm = asyncio.get_running_loop().call_later(PULSE, self._watch, shard)
 
     async def _linger(self) -> None:
         self._lingering = True

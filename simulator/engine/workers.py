@@ -7,7 +7,6 @@ goes on without those that are lost. It must not know where the workers come fro
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -108,7 +107,6 @@ class Workers:
         return tuple(f"{each.host} ({each.process})" for each in introductions)
 
     async def __aenter__(self) -> Self:
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong, we say
         self._gathering = asyncio.current_task()
         async with AsyncExitStack() as stack:
             client = self._client = await stack.enter_async_context(self._cluster.client())
