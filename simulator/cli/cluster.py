@@ -17,9 +17,9 @@ from simulator.cli.cluster_terms import (
     SCHEDULER_PORT,
     CertificatesFolder,
     endpoint,
-    processes,
     scheduler_address,
 )
+from simulator.engine.processes import processes_asked
 from simulator.engine.worker_processes import run_side_by_side
 from simulator.identity.cluster_folder import CLUSTER_VALIDITY, Role, export_cluster
 from simulator.scenario.kinds import Endpoint
@@ -95,7 +95,7 @@ def worker(
 ) -> None:
     """Run workers, each of which drives its share of the devices of a run, until Ctrl-C."""
     there, here = scheduler_address(address, "SCHEDULER"), endpoint(listen, "--listen", 0)
-    wanted = processes(count)
+    wanted = processes_asked(count)
     if wanted == 1:
         from simulator.engine import servers  # noqa: PLC0415 - Dask takes half a second
 

@@ -1,8 +1,7 @@
-"""What the commands of ``simulator cluster`` share: how addresses, folders and numbers are written."""
+"""What the commands of ``simulator cluster`` share: how addresses and folders are written."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ from simulator.scenario.endpoint import parse_endpoint
 if TYPE_CHECKING:
     from simulator.scenario.kinds import Endpoint
 
-__all__ = ["SCHEDULER_PORT", "CertificatesFolder", "endpoint", "processes", "scheduler_address"]
+__all__ = ["SCHEDULER_PORT", "CertificatesFolder", "endpoint", "scheduler_address"]
 
 SCHEDULER_PORT = 8786
 """Dask's own."""
@@ -45,12 +44,3 @@ def scheduler_address(text: str, option: str) -> str:
     if separator and scheme != "tls":
         raise UsageError(f"{option}: a cluster speaks TLS only: tls://{where}, not {text}")
     return f"tls://{endpoint(where, option, SCHEDULER_PORT)}"
-
-
-def processes(text: str) -> int:
-    """Read a number of processes, or ``auto``: one for each core that this process may use."""
-    if text == "auto":
-        return len(os.sched_getaffinity(0))
-    if not text.isdecimal() or not int(text):
-        raise UsageError(f'--processes: expected a number from 1 on, or "auto", not "{text}"')
-    return int(text)

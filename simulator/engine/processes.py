@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from simulator.link.address import addresses
 from simulator.scenario.kinds import BrokerKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulator.scenario.broker import Broker
 
-__all__ = ["processes_wanted"]
+__all__ = ["processes_asked", "processes_wanted"]
 
 MOST = 256
 """More than this many processes on one machine are a slip of the finger."""
@@ -27,10 +30,16 @@ def processes_wanted(asked: str | None, broker: Broker) -> int | None:
     ``auto`` is one for each core that this process may use, less one for a broker on this machine.
     Raises UsageError for what is neither a number nor ``auto``.
     """
-    if asked is None:
-        return None
+    return None if asked is None else processes_asked(asked, partial(is_here, broker))
+
+
+def processes_asked(asked: str, spared: Callable[[], int] = int) -> int:
+    """Return the number that ``asked`` stands for; ``auto`` is one for each core, less those ``spared``.
+
+    Raises UsageError for what is neither a number nor ``auto``.
+    """
     if asked == "auto":
-        return max(1, cores() - is_here(broker))
+        return max(1, cores() - spared())
     if not (asked.isascii() and asked.isdecimal() and 1 <= int(asked) <= MOST):
         raise UsageError(f"--processes is a number from 1 to {MOST}, or auto, not {asked!r}")
     return int(asked)

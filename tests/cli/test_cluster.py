@@ -303,7 +303,7 @@ def test_the_scheduler_says_in_one_line_each_who_was_refused(folder: Path) -> No
         (["worker", "tls://", "--certificates", "ours/worker"], "SCHEDULER: expected an endpoint"),
         (
             ["worker", "h", "--certificates", "ours/worker", "--processes", "0"],
-            "--processes: expected a number",
+            "--processes is a number from 1 to 256, or auto, not '0'",
         ),
         (["certificates", "ours"], "ours is not empty"),
     ],
