@@ -27,7 +27,7 @@ from simulator.scenario.model import Publishing
 from simulator.timetable import Part, Verb, timetable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 
     from simulator.devices.device import Device
     from simulator.devices.ear import Ear
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from simulator.metrics.snapshot import Snapshot
     from simulator.scenario.kinds import Endpoint
     from simulator.scenario.model import Fleet, Scenario
-    from simulator.timetable import Action, Call
+    from simulator.timetable import Action
 
 __all__ = ["Shard", "ShardPlan"]
 
@@ -221,7 +221,7 @@ class Shard:
         """Let the pacer walk along an action's calls; the walk holds one place in its queue."""
         devices = self._devices[action.fleet]
         ask = asking(action)
-        calls: Iterator[Call] = (call for call in action if self._plan.part.owns(call.device))
+        calls = action.calls(self._plan.part)
         following = next(calls, None)
         if following is None:
             return

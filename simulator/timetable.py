@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import count, islice
+from itertools import count, cycle, islice
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,13 +79,22 @@ class Action:
     seed: str = ""
 
     def __iter__(self) -> Iterator[Call]:
-        if self.publishing is None:
-            return map(Call, self.times, self.devices)
-        return self._publishes(self.publishing)
+        return self.calls(Part())
 
-    def _publishes(self, publishing: Publishing | Commanding) -> Iterator[Call]:
+    def calls(self, part: Part) -> Iterator[Call]:
+        """Yield the calls of the devices that a part owns."""
+        if self.publishing is None:
+            pairs = zip(self.times, self.devices, strict=True)
+            return (Call(at, device) for at, device in pairs if part.owns(device))
+        return self._publishes(self.publishing, part)
+
+    def _publishes(self, publishing: Publishing | Commanding, part: Part) -> Iterator[Call]:
         """Spread messages over the devices in turn, from the start of the stage to its end."""
         start, end = self.window
+        places = [place for place, device in enumerate(self.devices) if part.owns(device)]
+        if not places:
+            return
+        own = cycle([self.devices[place] for place in places])
         process = arrivals(
             publishing.arrivals,
             publishing.rate,
@@ -93,11 +102,12 @@ class Action:
             start=publishing.from_rate,
             over=end - start,
             size=publishing.size or 1,
+            numbers=(turn + place for turn in count(0, len(self.devices)) for place in places),
         )
-        for number, offset in enumerate(process):
-            if start + offset >= end or not self.devices:
+        for offset, device in zip(process, own, strict=False):
+            if start + offset >= end:
                 return
-            yield Call(start + offset, self.devices[number % len(self.devices)])
+            yield Call(start + offset, device)
 
 
 @dataclass(frozen=True, slots=True)

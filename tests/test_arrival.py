@@ -85,3 +85,12 @@ def test_burst_comes_at_once_and_then_pauses() -> None:
 def test_every_kind_keeps_its_average_rate(kind: ArrivalKind) -> None:
     process = arrivals(kind, 100, Random(3), start=100, over=60 * SECOND, size=20)
     assert len(until(process, 60 * SECOND)) == pytest.approx(6000, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ArrivalKind)
+@given(wanted=st.sets(st.integers(0, 400), min_size=1))
+def test_those_that_are_asked_for_are_those_of_the_whole(kind: ArrivalKind, wanted: set[int]) -> None:
+    numbers = sorted(wanted)
+    whole = list(islice(arrivals(kind, 100, Random(3), start=10, over=2 * SECOND, size=7), 401))
+    some = arrivals(kind, 100, Random(3), start=10, over=2 * SECOND, size=7, numbers=numbers)
+    assert list(some) == [whole[number] for number in numbers]

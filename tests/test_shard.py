@@ -87,8 +87,7 @@ class Stage:
             (self.peer.endpoint,),
             (self._trust,),
             None,
-            part or Part(),
-        )
+        ).share(part or Part())
         return Shard(plan, emit=self.take, on_failure=self.failures.append)
 
     def take(self, snapshot: Snapshot) -> None:

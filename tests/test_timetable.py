@@ -82,29 +82,28 @@ def test_outage_is_a_window_from_the_start_of_its_stage() -> None:
     assert stage.outage == (stage.start, stage.start + 5 * SECOND)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_the_union_over_shards_is_the_same_load(count: int) -> None:
-    publish = {
-        "name": "p",
-        "duration": "2s",
-        "publish": {"fleet": "core2", "rate": "50/s", "arrivals": "poisson"},
-    }
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 101])
+@pytest.mark.parametrize(
+    "process",
+    [
+        {"rate": "50/s"},
+        {"rate": "50/s", "arrivals": "poisson"},
+        {"rate": "50/s", "from": "10/s", "arrivals": "ramp"},
+        {"rate": "50/s", "size": 5, "arrivals": "burst"},
+    ],
+)
+def test_the_union_over_shards_is_the_same_load(count: int, process: dict[str, object]) -> None:
+    publish = {"name": "p", "duration": "2s", "publish": {"fleet": "core2", **process}}
     whole = timetable(scenario(RAMP, STORM, publish))
     for number, stage in enumerate(whole):
-        for action in stage.actions:
+        for place, action in enumerate(stage.actions):
             union: list[Call] = []
-            for index in range(count):
-                own = timetable(scenario(RAMP, STORM, publish))[number].actions
-                union += [
-                    call
-                    for candidate in own
-                    if candidate.verb is action.verb
-                    for call in candidate
-                    if Part(index, count).owns(call.device)
-                ]
-            assert sorted(union, key=lambda call: (call.at, call.device)) == sorted(
-                action, key=lambda call: (call.at, call.device)
-            )
+            for part in (Part(index, count) for index in range(count)):
+                own = list(timetable(scenario(RAMP, STORM, publish))[number].actions[place].calls(part))
+                assert all(part.owns(call.device) for call in own)
+                union += own
+            assert sorted(union) == sorted(action)
+            assert union
 
 
 def test_a_revocation_is_told_with_its_stage_and_asks_nothing_of_devices() -> None:
