@@ -220,8 +220,11 @@ class Outpost:
 
 
 def clock_identity() -> str:
-    """Return a name for the monotonic clock that this process reads: all of one boot of Linux share one."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    if boot.exists():
-        return boot.read_text(encoding="ascii").strip()
+    """Return a name for the monotonic clock that this process reads.
+
+    On Linux that is one for each boot and time namespace (time_namespaces(7)); else, one for each process.
+    """
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/time")
+    if boot.exists() and namespace.exists():
+        return f"{boot.read_text(encoding='ascii').strip()}/{namespace.readlink()}"
     return f"{platform.node()}/{os.getpid()}"

@@ -40,7 +40,7 @@ PATIENCE = 15.0
 LAST_WORDS = 8.0
 """Seconds that a worker gets for what is no more than good manners."""
 
-READY = 60.0
+READY = 30.0
 """Seconds that a worker gets to make its devices."""
 
 ROUND_TRIPS = 8

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,22 @@ from simulator.report.conclusion import Conclusion
 from simulator.report.saved import read
 from simulator.report.summary import summarize
 from tests.cli.test_cluster import free_port, held, holds, scheduler, variables, wait_for_two, workers
+from tests.engine.test_observe import SCENARIO as OBSERVED
 from tests.support.command import LONG, SMALL, Running, gone, simulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator.report.figures import Report
+
+SHIFTED = ("unshare", "--time", "--monotonic", "1000", "--fork")
+
+
+def may_shift_clocks() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*SHIFTED, "true"], capture_output=True, check=False).returncode == 0
+
 
 MEMORY = pytest.mark.skipif(
     sys.platform != "linux", reason="looks into the memory of processes, as Linux has it"
@@ -125,3 +137,30 @@ def test_a_run_that_is_killed_leaves_the_workers_to_the_next(folder: Path) -> No
         while "is busy with another run" in ended.err:
             ended = simulator(*on_cluster(port, "--out", "again"), folder=folder)
     assert ended.code == 0, ended
+
+
+@pytest.mark.skipif(not may_shift_clocks(), reason="needs a time namespace of Linux: root, and unshare")
+def test_machines_whose_clocks_differ_run_the_same_run(folder: Path) -> None:
+    """One worker's monotonic clock is 1,000 s ahead: its load is on time, and what it sends is recognised."""
+    (folder / "small.toml").write_text(OBSERVED)
+    port = free_port()
+    command = ("cluster", "worker", f"tls://127.0.0.1:{port}", "--certificates", "ours/worker")
+    environment = variables(folder)
+    with (
+        scheduler(folder, port) as first,
+        Running(command, folder, variables=environment) as here,
+        Running(command, folder, variables=environment, through=(*SHIFTED, "--kill-child")) as there,
+    ):
+        first.out.wait_for("scheduler at")
+        for worker in (here, there):
+            worker.out.wait_for("worker at")
+        ended = simulator(*on_cluster(port), folder=folder)
+    assert ended.code == 0, ended
+    report = report_of(folder)
+    assert len(report.generator.shards) == 2
+    for shard in report.generator.shards:
+        assert shard.lag is not None
+        assert shard.lag.max < 2_000_000
+    assert report.observer is not None
+    assert report.observer.strangers == 0
+    assert all(way.sent == way.delivered > 0 for fleet in report.fleets for way in fleet.deliveries)

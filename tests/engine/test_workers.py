@@ -11,12 +11,13 @@ import distributed
 import psutil
 import pytest
 
+from simulator.clock import MILLISECOND, SECOND, now
 from simulator.engine import outpost, workers
 from simulator.engine.clusters import LocalWorkers
 from simulator.engine.coordinator import Coordinator
 from simulator.engine.outpost import Outpost
 from simulator.engine.workers import Workers
-from simulator.errors import WorkerError
+from simulator.errors import UsageError, WorkerError
 from simulator.metrics.threshold import Status
 from simulator.report.conclusion import Conclusion
 from simulator.report.figures import Connected
@@ -127,6 +128,35 @@ async def test_too_few_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ):
             await run(small(tmp_path), tmp_path / "run", Workers(cluster))
     assert not (tmp_path / "run").exists()
+
+
+async def test_a_worker_that_never_gets_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: Outpost) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(workers, "READY", 1)
+    monkeypatch.setattr(Outpost, "introduce", never)
+    async with cluster_here(1) as cluster:
+        with pytest.raises(WorkerError, match="did not get ready within 1 seconds: restart it"):
+            await run(small(tmp_path), tmp_path / "run", Workers(cluster))
+
+
+async def test_a_mistake_that_a_worker_finds_is_told_as_one_of_ours(tmp_path: Path) -> None:
+    async with cluster_here(1) as cluster:
+        loaded = small(tmp_path, 'fleet.core2.ciphers=["NONSENSE"]', 'fleet.core2.tls="1.2"')
+        with pytest.raises(UsageError, match="NONSENSE"):
+            await run(loaded, tmp_path / "run", Workers(cluster))
+
+
+async def test_a_clock_that_is_ahead_is_told_from_ours() -> None:
+    """Half the round trip is all that can be wrong: here the way there takes 40 ms once, 1 ms mostly."""
+    delays = iter([0.04, *[0.001] * 20])
+
+    async def theirs() -> int:
+        await asyncio.sleep(next(delays))
+        return now() + 5 * SECOND
+
+    assert abs(await workers.clock_ahead(theirs) - 5 * SECOND) < 15 * MILLISECOND
 
 
 async def test_a_worker_that_may_write_keys_to_disk_gets_none(tmp_path: Path) -> None:

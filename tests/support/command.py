@@ -66,7 +66,8 @@ class Running:
     """A command that runs; leaving the block kills it if it has not ended by then.
 
     What it says must fit into a pipe (64 KiB): it is read when the test asks for it. ``variables`` are added
-    to its environment; ``alone`` gives it a process group of its own, as a shell does.
+    to its environment; ``alone`` gives it a process group of its own, as a shell does, and
+    ``through`` is a program that starts it.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class Running:
         variables: Mapping[str, str] | None = None,
         *,
         alone: bool = False,
+        through: Sequence[str] = (),
     ) -> None:
-        command = [COMMAND[0], *python, *COMMAND[1:], *arguments]
+        command = [*through, COMMAND[0], *python, *COMMAND[1:], *arguments]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command,
