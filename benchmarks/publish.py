@@ -3,347 +3,250 @@
 The bare loop holds the same TLS connections and makes the same calls, ``Connection.send`` when a message is
 due and ``Connection.recv`` when its socket is readable, and does nothing else: no codec, no session, no
 samples, no report. Saturated, each keeps a message under way on every connection; paced, each connection has
-a message a second, by the same pacer.
+a message a second, by the same pacer. The product is a whole shard that writes its run folder.
 
 The product calls OpenSSL below pyOpenSSL's methods, which is part of what it saves. The raw loop is the bare
 loop with the same short cut: what is left to the product over it is its own work alone.
 
     python publish.py                   all sides, saturated and paced, as one JSON object
-    python publish.py paced ours        one side alone
+    python publish.py paced             these alone
+    python publish.py paced ours        one side alone: a window for each line of standard input
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import uvloop
-from OpenSSL import SSL
-from rig import Members, issue, mosquitto, run, scenario
+import windows
+from bare import BareLoop, RawLoop
+from rig import BrokenBenchmarkError, Members, issue, mosquitto, scenario
 
 from simulator.clock import SECOND, now, wall
-from simulator.devices.context import FleetContext, Gate, Target
-from simulator.devices.device import DeviceState
-from simulator.devices.virtual import VirtualDevice
-from simulator.engine.collector import quiet_collector
 from simulator.identity.authority import Authority
-from simulator.link import openssl
-from simulator.link.address import resolve
-from simulator.link.openssl import LoadedCredential
-from simulator.link.tls import TlsClient, TlsSettings
-from simulator.metrics.recorder import Recorder
+from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
-from simulator.mqtt import codec311
-from simulator.mqtt.packets import Connect, Publish
-from simulator.pacer import Pacer
+from simulator.metrics.snapshot import SeriesKey
 from simulator.report.folder import RunFolder
 from simulator.report.run import Run
-from simulator.scenario.kinds import TlsVersion
+from simulator.shard import Shard, ShardPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from simulator.brokers.broker import Broker
-    from simulator.identity.credential import Credential
+    from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
 
-SATURATED_DEVICES, BATCH, BATCHES = 200, 8_000, 9
-CONNECT = {"name": "connect", "connect": {"fleet": "bench", "rate": "250/s"}, "duration": "4s"}
-PACED_DEVICES, PACED_SECONDS = 500, 8
-TURNS = 3
+SATURATED_MESSAGES, PACED_SECONDS = 4_000, 1
+"""How long a window is."""
+
+CONNECTS = 100
+"""How many devices connect a second: what each does every five seconds is spread out in this way."""
+
+GRACE = 0.02
+"""Seconds after a paced window, in which its last acknowledgements come."""
 
 
-class BareLoop:
-    """TLS connections with an open MQTT session each, and a packet that is always the same."""
+class Load(Protocol):
+    """What a side has to offer, so that its windows can be measured as those of the others."""
 
-    def __init__(self, members: Members, broker: Broker) -> None:
-        self.loop = asyncio.get_running_loop()
-        tls = TlsClient(TlsSettings(version=TlsVersion.V13, trust=broker.trust), broker.endpoints[0].host)
-        self.connections = [self._connect(name, credential, broker, tls) for name, credential in members]
-        packet = Publish(f"fleet/{members[0][0]}/telemetry", b"." * 256, qos=1, packet_id=1)
-        self.packet = codec311.write(packet)
-        self.acknowledged = 0
-        self.on_ack: Callable[[], None] = lambda: None
+    pacer: windows.InterruptedPacer
+    size: int
+    """How many connections there are."""
+    acknowledged: int
+    """How many messages were, up to the last second or later."""
 
-    def _connect(self, name: str, credential: Credential, broker: Broker, tls: TlsClient) -> SSL.Connection:
-        sock = socket.create_connection(broker.endpoints[0])
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = tls.connection(sock, LoadedCredential(credential))
-        connection.do_handshake()
-        connection.send(codec311.write(Connect(f"bare-{name}", keepalive=600)))
-        if connection.recv(16_384)[0] != 0x20:
-            raise RuntimeError("no CONNACK")
-        sock.setblocking(False)
-        self.loop.add_reader(sock.fileno(), self._readable, connection)
-        return connection
+    def send_next(self) -> None:
+        """Publish on the connection that has waited for longest."""
 
-    def send(self, connection: SSL.Connection) -> None:
-        """Publish once more on this connection."""
-        connection.send(self.packet)
-
-    def _readable(self, connection: SSL.Connection) -> None:
-        try:
-            connection.recv(16_384)
-        except SSL.WantReadError:
-            return
-        except SSL.Error:
-            self.loop.remove_reader(connection.fileno())
-            raise
-        self.acknowledged += 1
-        self.on_ack()
-
-    def close(self) -> None:
-        """End all connections."""
-        for connection in self.connections:
-            self.loop.remove_reader(connection.fileno())
-            connection.sock_shutdown(socket.SHUT_RDWR)
+    def on_ack(self, hook: Callable[[], None]) -> None:
+        """Call this with each acknowledgement from now on."""
 
 
-class RawLoop(BareLoop):
-    """The bare loop on the calls below pyOpenSSL that the product uses."""
+async def saturated(load: Load) -> float:
+    """Keep one message under way on each connection for so many messages; CPU microseconds each."""
+    done = asyncio.get_running_loop().create_future()
+    left, awaited = SATURATED_MESSAGES - load.size, SATURATED_MESSAGES
 
-    def __init__(self, members: Members, broker: Broker) -> None:
-        self.natives: dict[SSL.Connection, object] = {}
-        super().__init__(members, broker)
-        self.natives.update((each, openssl.native_connection(each)) for each in self.connections)
-
-    def send(self, connection: SSL.Connection) -> None:
-        """Publish once more on this connection."""
-        openssl.ssl_write(self.natives[connection], self.packet, len(self.packet))
-
-    def _readable(self, connection: SSL.Connection) -> None:
-        number = openssl.ssl_read(self.natives[connection], openssl.read_buffer, openssl.RECORD)
-        if number <= 0:
-            if not openssl.wants(connection, number):
-                self.loop.remove_reader(connection.fileno())
-                raise openssl.reason(connection, number)
-            return
-        openssl.view(openssl.read_buffer, number)[:]
-        self.acknowledged += 1
-        self.on_ack()
-
-
-async def bare_batch(bare: BareLoop, messages: int) -> float:
-    """Keep one message under way on each connection until so many are acknowledged; CPU microseconds each."""
-    done = bare.loop.create_future()
-    left = messages - len(bare.connections)
-    until = bare.acknowledged + messages
-
-    ring = deque(bare.connections)
-
-    def on_ack() -> None:
-        nonlocal left
-        if left > 0:
+    def refill() -> None:
+        nonlocal left, awaited
+        if left:
             left -= 1
-            bare.send(ring[0])
-            ring.rotate(-1)
-        elif bare.acknowledged == until:
+            load.send_next()
+        awaited -= 1
+        if not awaited:
             done.set_result(None)
 
-    bare.on_ack = on_ack
+    load.on_ack(refill)
+    load.pacer.go_on()
     started = time.process_time_ns()
-    for connection in bare.connections:
-        bare.send(connection)
+    for _ in range(load.size):
+        load.send_next()
     await done
-    return (time.process_time_ns() - started) / messages / 1000
+    cpu = time.process_time_ns() - started
+    load.pacer.hold()
+    return cpu / SATURATED_MESSAGES / 1000
 
 
-class Devices:
-    """The product's devices, its pacer and its recorder, with a message under way on each device."""
-
-    def __init__(self, members: Members, target: Target, group: asyncio.TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
-        self.pacer = Pacer(loop)
-        self.recorder = Recorder(shard=0, origin=now(), on_failure=fail)
-        self.context = FleetContext(
-            "bench",
-            scenario(len(members), [CONNECT], every="1h").fleets["bench"],
-            targets=(target,),
-            loop=loop,
-            pacer=self.pacer,
-            recorder=self.recorder,
-            gate=Gate(len(members)),
-            spawn=lambda work, name: group.create_task(work, name=name),
-            on_idle=lambda: None,
-            seed=1,
-            wall_offset=0,
-        )
-        self.devices = [
-            VirtualDevice(name, index, credential, self.context)
-            for index, (name, credential) in enumerate(members)
-        ]
-
-    async def connect(self) -> None:
-        """Connect all devices."""
-        all_connected = asyncio.Event()
-
-        def look(due: int) -> int | None:
-            if self.context.population[DeviceState.CONNECTED] < len(self.devices):
-                return due + SECOND // 20
-            all_connected.set()
-            return None
-
-        for device in self.devices:
-            device.connect(now())
-        self.pacer.at(now(), look)
-        await all_connected.wait()
-
-    def finish(self) -> None:
-        """Let every device say goodbye."""
-        self.context.publish_ok = lambda _: None
-        for device in self.devices:
-            device.finish()
-        self.pacer.stop()
-
-    async def batch(self, messages: int) -> float:
-        """Keep one message under way on each device until so many are acknowledged; CPU microseconds each."""
-        record = self.recorder.series("bench", Phase.PUBLISH).ok.append
-        done = asyncio.get_running_loop().create_future()
-        ring, left, acknowledged = deque(self.devices), messages - len(self.devices), 0
-
-        def send(due: int) -> None:
-            ring[0].publish(due)
-            ring.rotate(-1)
-
-        def on_ack(sample: tuple[int, int, int]) -> None:
-            nonlocal left, acknowledged
-            record(sample)
-            acknowledged += 1
-            if left > 0:
-                left -= 1
-                send(now())
-            elif acknowledged == messages:
-                done.set_result(None)
-
-        self.context.publish_ok = on_ack
-        started = time.process_time_ns()
-        for _ in self.devices:
-            send(now())
-        await done
-        self.recorder.snapshot(now(), devices={}, cpu=0, rss=0)
-        return (time.process_time_ns() - started) / messages / 1000
+async def paced(load: Load) -> float:
+    """Let the pacer send what is due in so many seconds; CPU microseconds a message."""
+    over = asyncio.get_running_loop().create_future()
+    before = load.acknowledged
+    load.pacer.go_on()
+    load.pacer.at(now() + PACED_SECONDS * SECOND, lambda _: over.set_result(None))
+    started = time.process_time_ns()
+    await over
+    cpu = time.process_time_ns() - started
+    load.pacer.hold()
+    await asyncio.sleep(GRACE)
+    return cpu / (load.acknowledged - before) / 1000
 
 
-def fail(failure: object) -> None:
-    raise RuntimeError(f"nothing may fail here: {failure}")
+class Mode(NamedTuple):
+    """How a comparison is made; ``every`` is between two messages that the pacer sends on a connection."""
+
+    window: Callable[[Load], Awaitable[float]]
+    figures: str
+    devices: int
+    every: str
+    rounds: int
 
 
-async def saturated_bare(kind: type[BareLoop] = BareLoop) -> float:
-    """CPU microseconds a message of the bare loop, as fast as mosquitto acknowledges."""
-    authority = Authority.create("Benchmark")
-    async with mosquitto(authority) as broker:
-        bare = kind(issue(SATURATED_DEVICES, authority), broker)
-        with quiet_collector():
-            batches = [await bare_batch(bare, BATCH) for _ in range(BATCHES)]
-        bare.close()
-    return median(batches)
-
-
-async def saturated_ours() -> float:
-    """CPU microseconds a message of the product's devices, as fast as mosquitto acknowledges."""
-    authority = Authority.create("Benchmark")
-    members = issue(SATURATED_DEVICES, authority)
-    loop = asyncio.get_running_loop()
-    async with mosquitto(authority) as broker, asyncio.TaskGroup() as group:
-        tls = TlsClient(TlsSettings(version=TlsVersion.V13, trust=broker.trust), broker.endpoints[0].host)
-        devices = Devices(members, Target(await resolve(broker.endpoints[0], loop), tls), group)
-        await devices.connect()
-        with quiet_collector():
-            batches = [await devices.batch(BATCH) for _ in range(BATCHES)]
-        devices.finish()
-    return median(batches)
-
-
-async def paced_bare(kind: type[BareLoop] = BareLoop) -> float:
-    """CPU microseconds a message of the bare loop, each connection with a message a second."""
-    authority = Authority.create("Benchmark")
-    async with mosquitto(authority) as broker:
-        bare = kind(issue(PACED_DEVICES, authority), broker)
-        pacer = Pacer(bare.loop)
-        start = now() + SECOND
-        until = start + PACED_SECONDS * SECOND
-        done = asyncio.Event()
-        with quiet_collector():
-            for place, connection in enumerate(bare.connections):
-
-                def send(due: int, connection: SSL.Connection = connection) -> int | None:
-                    bare.send(connection)
-                    return due + SECOND if due + SECOND < until else None
-
-                pacer.at(start + place * SECOND // PACED_DEVICES, send)
-            pacer.at(until + SECOND // 2, lambda _: done.set())
-            started = time.process_time_ns()
-            await done.wait()
-            cpu = time.process_time_ns() - started
-        pacer.stop()
-        bare.close()
-        return cpu / bare.acknowledged / 1000
-
-
-async def paced_ours() -> float:
-    """CPU microseconds a message of the product, run folder and all, each device with a message a second."""
-    authority = Authority.create("Benchmark")
-    members = issue(PACED_DEVICES, authority)
-    marks: list[tuple[float, int]] = []
-    stages = [CONNECT, {"name": "steady", "duration": f"{PACED_SECONDS}s"}]
-    with tempfile.TemporaryDirectory() as path:
-        about = Run(scenario="b", title="b", seed=1, started=wall(), broker="mosquitto", lag_limit=SECOND)
-        with RunFolder.create(Path(path) / "run", about, "") as folder:
-
-            def emit(snapshot: Snapshot) -> None:
-                folder.write(snapshot)
-                published = sum(
-                    each.outcomes["ok"] for key, each in snapshot.series.items() if key.phase == "publish"
-                )
-                marks.append((time.process_time(), published))
-
-            async with mosquitto(authority) as broker:
-                await run(scenario(PACED_DEVICES, stages, every="1s"), members, broker, emit)
-    steady = marks[-PACED_SECONDS - 1 : -2]
-    cpu = steady[-1][0] - steady[0][0]
-    return cpu / sum(published for _, published in steady[1:]) * 1e6
-
-
-SIDES = {
-    ("saturated", "bare"): saturated_bare,
-    ("saturated", "raw"): partial(saturated_bare, RawLoop),
-    ("saturated", "ours"): saturated_ours,
-    ("paced", "bare"): paced_bare,
-    ("paced", "raw"): partial(paced_bare, RawLoop),
-    ("paced", "ours"): paced_ours,
+MODES = {
+    "saturated": Mode(saturated, "publish_cpu", devices=200, every="24h", rounds=35),
+    "paced": Mode(paced, "paced_cpu", devices=500, every="1s", rounds=15),
 }
 
 
-def compare(mode: str, name: str) -> dict[str, float]:
-    """Run each side alone in its process, in turn; a ratio is the median of the turns' ratios."""
-    turns = [{side: alone(mode, side) for side in ("bare", "ours", "raw")} for _ in range(TURNS)]
-    return {
-        f"{name}_to_bare_loop": round(median(each["ours"] / each["bare"] for each in turns), 2),
-        f"{name}_us": round(median(each["ours"] for each in turns), 1),
-        f"{name}_bare_loop_us": round(median(each["bare"] for each in turns), 1),
-        f"{name}_to_raw_loop": round(median(each["ours"] / each["raw"] for each in turns), 2),
-        f"{name}_raw_loop_us": round(median(each["raw"] for each in turns), 1),
-    }
+class Product(Shard):
+    """A shard as a run has it, but for its pacer, whose time stands still between windows."""
+
+    def __init__(self, plan: ShardPlan, folder: RunFolder) -> None:
+        super().__init__(plan, emit=self._save, on_failure=refuse)
+        self.pacer = self._pacer = windows.InterruptedPacer(self._loop)
+        self.size = len(plan.members["bench"])
+        self.acknowledged = 0
+        self._folder = folder
+        self._connected = asyncio.Event()
+
+    def _save(self, snapshot: Snapshot) -> None:
+        self._folder.write(snapshot)
+        published = snapshot.series.get(SeriesKey("bench", Phase.PUBLISH))
+        if published is not None:
+            self.acknowledged += published.outcomes[Outcome.OK]
+        if snapshot.devices["bench"].get("connected") == self.size:
+            self._connected.set()
+
+    async def connected(self) -> None:
+        """Wait until every device is."""
+        await self._connected.wait()
+        self._ring = deque(self._devices["bench"].values())
+
+    def send_next(self) -> None:
+        """Publish on the device that has waited for longest."""
+        self._ring[0].publish(now())
+        self._ring.rotate(-1)
+
+    def on_ack(self, hook: Callable[[], None]) -> None:
+        """Call this with each acknowledgement from now on."""
+        record = self._recorder.series("bench", Phase.PUBLISH).ok.append
+
+        def publish_ok(sample: tuple[int, int, int]) -> None:
+            record(sample)
+            hook()
+
+        self._contexts["bench"].publish_ok = publish_ok
 
 
-def alone(mode: str, side: str) -> float:
-    """Return what one side prints in a process of its own."""
-    command = [sys.executable, __file__, mode, side]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+def refuse(failure: Failure) -> None:
+    raise BrokenBenchmarkError(f"nothing may fail here: {failure}")
+
+
+@asynccontextmanager
+async def bare_loop(
+    kind: type[BareLoop], mode: Mode, members: Members, broker: Broker
+) -> AsyncIterator[Load]:
+    """Hold the connections of a bare loop."""
+    bare = kind(members, broker)
+    if mode.window is paced:
+        bare.report_each_second()
+    yield bare
+    bare.close()
+
+
+@asynccontextmanager
+async def product(mode: Mode, members: Members, broker: Broker) -> AsyncIterator[Load]:
+    """Run a shard of the product, into a folder."""
+    connect = {"name": "connect", "connect": {"fleet": "bench", "rate": f"{CONNECTS}/s"}, "duration": "1h"}
+    plan = ShardPlan(
+        scenario(len(members), [connect], every=mode.every),
+        {"bench": members},
+        broker.endpoints,
+        broker.trust,
+        broker.server_name,
+    )
+    about = Run(scenario="b", title="b", seed=1, started=wall(), broker="mosquitto", lag_limit=SECOND)
+    with tempfile.TemporaryDirectory() as path, RunFolder.create(Path(path) / "run", about, "") as folder:
+        shard = Product(plan, folder)
+        await shard.prepare()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(shard.run(now() + SECOND // 20), name="shard")
+            await shard.connected()
+            yield shard
+            shard.stop()
+
+
+SIDES: dict[str, Callable[[Mode, Members, Broker], AbstractAsyncContextManager[Load]]] = {
+    "bare": partial(bare_loop, BareLoop),
+    "raw": partial(bare_loop, RawLoop),
+    "ours": product,
+}
+
+
+async def take_side(mode: Mode, side: str) -> None:
+    """Be one side of a comparison, until standard input ends."""
+    authority = Authority.create("Benchmark")
+    members = issue(mode.devices, authority)
+    processors = windows.processors()
+    windows.stay_on(processors[-1])
+    async with mosquitto(authority) as broker:
+        windows.stay_on(processors[0])
+        async with SIDES[side](mode, members, broker) as load:
+            await windows.take(partial(mode.window, load))
+
+
+def compare(name: str) -> dict[str, object]:
+    """Let the sides take turns, and return their figures and ratios."""
+    mode = MODES[name]
+    figures = windows.compare({side: [__file__, name, side] for side in SIDES}, mode.rounds)
+    document: dict[str, object] = {}
+    for other in ("bare", "raw"):
+        ratio, quartiles = windows.ratio(figures["ours"], figures[other])
+        document[f"{mode.figures}_to_{other}_loop"] = ratio
+        document[f"{mode.figures}_to_{other}_loop_quartiles"] = quartiles
+    names = {"ours": "us", "bare": "bare_loop_us", "raw": "raw_loop_us"}
+    return document | {f"{mode.figures}_{names[side]}": round(median(figures[side]), 1) for side in names}
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case [mode, side]:
+            uvloop.run(take_side(MODES[mode], side))
+        case chosen:
+            figures = [compare(mode) for mode in chosen or MODES]
+            print(json.dumps(dict(item for each in figures for item in each.items())))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(uvloop.run(SIDES[sys.argv[1], sys.argv[2]]()))
-    else:
-        print(json.dumps(compare("saturated", "publish_cpu") | compare("paced", "paced_cpu")))
+    main()

@@ -396,10 +396,10 @@ class VirtualDevice:
             self._telemetry_on = False
             return None
         self.publish(due)
+        if not context.jitter:
+            return due + context.every
         self._turn += 1
         self._grid += context.every
-        if not context.jitter:
-            return self._grid
         swing = 2 * noise.share(self._seed, JITTER + self._turn) - 1
         return max(due, self._grid + round(swing * context.jitter))  # in order, however wide the swing
 
