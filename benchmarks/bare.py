@@ -1,4 +1,4 @@
-"""The least that a publish can cost: loops that hold TLS connections and MQTT sessions, and do nothing else."""
+"""The least that a publish can cost: loops that hold TLS and MQTT sessions, and do nothing else."""
 
 from __future__ import annotations
 

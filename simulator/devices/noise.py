@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from zlib import crc32
 
-__all__ = ["bits", "seed_of", "share"]
+__all__ = ["BACK_OFF", "FIRST_MESSAGE", "JITTER", "bits", "seed_of", "share"]
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
+
+FIRST_MESSAGE, JITTER, BACK_OFF = 1 << 40, 2 << 40, 3 << 40
+"""Where the draws of a device begin for each use of chance, so that none repeats another's."""
 
 
 def bits(seed: int, number: int) -> int:

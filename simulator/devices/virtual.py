@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.clock import SECOND, now
-from simulator.devices import command, noise
+from simulator.devices import noise
 from simulator.devices.attempt import Attempt
 from simulator.devices.device import DeviceState
+from simulator.devices.publishing import Publisher
 from simulator.link.failure import LinkError
 from simulator.link.openssl import LoadedCredential
 from simulator.link.resumption import Resumption
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
-from simulator.mqtt.blocked import CannotSendError
 from simulator.mqtt.events import (
     Acknowledged,
     Connected,
@@ -39,20 +39,14 @@ from simulator.scenario.template import fill
 if TYPE_CHECKING:
     from simulator.devices.context import FleetContext
     from simulator.identity.credential import Credential
-    from simulator.link.link import Link
     from simulator.mqtt.events import Event, Token
 
 __all__ = ["VirtualDevice"]
 
-FIRST_MESSAGE, JITTER, BACK_OFF = 1 << 40, 2 << 40, 3 << 40
-"""Where the draws of a device begin for each use of chance, so that none repeats another's."""
+LEAVING = DeviceState.LEAVING  # asked for every message, as CONNECTED is
 
 
-# Asked for every message: a name of the module is found faster than one of an enumeration.
-_CONNECTED, _LEAVING = DeviceState.CONNECTED, DeviceState.LEAVING
-
-
-class VirtualDevice:
+class VirtualDevice(Publisher):
     """One device of a fleet, with a certificate of its own.
 
     Raises ValueError where OpenSSL cannot use the credential.
@@ -63,49 +57,30 @@ class VirtualDevice:
         "_attempts",
         "_back_at",
         "_connected_at",
-        "_context",
-        "_counter",
         "_credential",
         "_failures",
-        "_grid",
         "_index",
-        "_link",
         "_pinged_at",
         "_resumption",
         "_returns",
-        "_seed",
-        "_sent_at",
-        "_session",
-        "_stays_away",
         "_subscribing",
-        "_telemetry_on",
         "_tending",
-        "_topic",
-        "_turn",
-        "name",
-        "state",
     )
 
     def __init__(self, name: str, index: int, credential: Credential | None, context: FleetContext) -> None:
-        self.name = name
-        self.state = DeviceState.IDLE
+        super().__init__(name, index, new_session(name, context), context)
         self._index = index
         self._credential = LoadedCredential(credential) if credential is not None else None
         if self._credential is not None:
             context.targets[0].tls.try_on(self._credential)
         self._resumption = Resumption() if context.fleet.resumption else None
-        self._context = context
-        self._seed = noise.seed_of(context.seed, context.name, index)
-        self._session = new_session(name, context)
-        self._topic = fill(context.topic, {"device": name, "fleet": context.name})
-        self._link: Link | None = None
         self._attempt: Attempt | None = None
         self._subscribing: tuple[int, int] | None = None
-        self._counter = self._turn = self._attempts = self._failures = 0
-        self._grid = self._sent_at = self._pinged_at = self._connected_at = self._back_at = 0
+        self._attempts = self._failures = 0
+        self._pinged_at = self._connected_at = self._back_at = 0
         self._returns: int | None = None
         """When the device is to come back after leaving; None where it is to stay away."""
-        self._telemetry_on = self._tending = self._stays_away = False
+        self._tending = False
         context.population[DeviceState.IDLE] += 1
 
     # What stages ask of a device.
@@ -156,36 +131,6 @@ class VirtualDevice:
             self._attempt.refused(LinkError(phase, Outcome.UNFINISHED, "the run ended first"))
         elif self._link is not None:
             self._leave(orderly=True, outcome=Outcome.UNFINISHED)
-
-    def publish(self, due: int, qos: int | None = None) -> None:
-        """Publish one telemetry message, at the telemetry's own QoS unless another is given."""
-        context = self._context
-        counts = context.messages
-        counts.due += 1
-        link = self._link
-        if link is None or self.state is not _CONNECTED:
-            counts.offline += 1
-            return
-        if qos is None:
-            qos = context.qos
-        if not qos and link.backed_up:  # nothing else would ever stop it: QoS 0 is never acknowledged
-            counts.dropped += 1
-            return
-        payload = context.payload(self.name, self._seed, self._counter + 1, due + context.wall_offset)
-        started = now()
-        try:
-            packet = self._session.publication(self._topic, payload, qos, context.retain, (due, started))
-        except CannotSendError:
-            counts.dropped += 1
-            return
-        self._counter += 1
-        link.send(packet)
-        counts.started += 1
-        self._sent_at = started
-        if not qos:
-            context.publish_ok((due, started, now()))
-        if context.ear is not None:
-            context.ear.said(self.name, self._counter, qos, due, started)
 
     # Connecting.
 
@@ -265,7 +210,7 @@ class VirtualDevice:
             self._context.publish_ok((due, started, received))
         else:
             self._take(data, received)
-        if self.state is _LEAVING and self._quiet:
+        if self.state is LEAVING and self._quiet:
             self._leave_at_last()
 
     def _take(self, data: bytes, received: int) -> None:
@@ -339,35 +284,6 @@ class VirtualDevice:
         else:
             self._context.subscribe_ok((due, started, at))
 
-    def _told(self, message: Message, received: int) -> None:
-        """Answer a command from the cloud; what else a device is told, the session has acknowledged."""
-        context, commands = self._context, self._context.fleet.commands
-        number = command.commanded(message.payload)
-        names = {"device": self.name, "fleet": context.name}
-        if commands is None or number is None or message.topic != fill(commands.topic, names):
-            return
-        answered = self._answer(fill(commands.answer, names), number, commands.qos, received)
-        if context.ear is not None:
-            context.ear.told(self.name, number, received, answered)
-
-    def _answer(self, topic: str, number: int, qos: int, due: int) -> int | None:
-        """Publish an answer, which goes out with the acknowledgement; return when, None where it cannot."""
-        counts = self._context.messages
-        counts.due += 1
-        started = now()
-        try:
-            self._session.publish(
-                topic, command.answer(self.name, number), qos, retain=False, token=(due, started)
-            )
-        except CannotSendError:
-            counts.dropped += 1
-            return None
-        counts.started += 1
-        self._sent_at = started
-        if not qos:
-            self._context.publish_ok((due, started, now()))
-        return started
-
     def _unanswered(self, token: Token, outcome: str, detail: str, at: int) -> None:
         """Record that a publish, or the subscribe, will not be answered any more."""
         if token is None:  # given up already
@@ -381,27 +297,6 @@ class VirtualDevice:
             self._context.ear.unanswered(self.name, started)
 
     # What the pacer tells.
-
-    def _report_from(self, due: int) -> None:
-        """Lay out telemetry from when the device was to connect: what is due must not wait for the broker."""
-        context = self._context
-        if context.every and not self._telemetry_on:
-            self._telemetry_on = True
-            self._grid = due + round(noise.share(self._seed, FIRST_MESSAGE) * context.every)
-            context.pacer.at(self._grid, self._telemetry_due)
-
-    def _telemetry_due(self, due: int) -> int | None:
-        context = self._context
-        if context.finishing or self._stays_away:
-            self._telemetry_on = False
-            return None
-        self.publish(due)
-        if not context.jitter:
-            return due + context.every
-        self._turn += 1
-        self._grid += context.every
-        swing = 2 * noise.share(self._seed, JITTER + self._turn) - 1
-        return max(due, self._grid + round(swing * context.jitter))  # in order, however wide the swing
 
     def _tend(self, due: int) -> int | None:
         """Look after an established session: acknowledgements that never came, and the keepalive."""
@@ -495,7 +390,7 @@ class VirtualDevice:
             return
         self._set(DeviceState.BACKING_OFF)
         limit = min(reconnect.most, reconnect.first << min(self._failures, 32))
-        wait = round(noise.share(self._seed, BACK_OFF + self._attempts) * limit)
+        wait = round(noise.share(self._seed, noise.BACK_OFF + self._attempts) * limit)
         self._back_at = now() + wait
         context.pacer.at(self._back_at, self._return)
 

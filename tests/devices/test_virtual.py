@@ -12,7 +12,6 @@ import pytest
 from simulator.clock import SECOND, now
 from simulator.devices import noise
 from simulator.devices.device import DeviceState
-from simulator.devices.virtual import FIRST_MESSAGE
 from simulator.identity.authority import Authority
 from simulator.link.failure import LinkError
 from simulator.metrics.outcome import Outcome
@@ -263,7 +262,7 @@ async def test_telemetry_comes_at_its_interval_with_jitter(stand: SetUp) -> None
         ((told, _, _),) = rig.ok(Phase.CONNECT)
         await rig.succeeds(Phase.PUBLISH, 12)
         dues = sorted(due for due, _, _ in rig.ok(Phase.PUBLISH))[:10]
-        first = told + round(noise.share(device._seed, FIRST_MESSAGE) * every)
+        first = told + round(noise.share(device._seed, noise.FIRST_MESSAGE) * every)
     assert told <= first <= told + every
     skipped = round((dues[0] - first) / every)  # due before CONNACK came
     swings = [due - first - number * every for number, due in enumerate(dues, skipped)]
@@ -282,7 +281,7 @@ async def test_what_is_due_does_not_wait_for_the_broker(stand: SetUp) -> None:
         await rig.succeeds(Phase.PUBLISH)
         ((due, _, _), *_) = rig.ok(Phase.PUBLISH)
         offline = rig.context.messages.offline
-        first = told + round(noise.share(device._seed, FIRST_MESSAGE) * 20_000_000)
+        first = told + round(noise.share(device._seed, noise.FIRST_MESSAGE) * 20_000_000)
     assert due == first + offline * 20_000_000
 
 
