@@ -304,7 +304,8 @@ class VirtualDevice(Publisher):
             self._tending = False
             return None
         at = now()
-        self._give_up_waiting(at - self._context.fleet.ack_timeout, at)
+        if not self._quiet:
+            self._give_up_waiting(at - self._context.fleet.ack_timeout, at)
         self._keep_alive(at)
         return due + self._tend_every()
 
