@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
 
-SATURATED_MESSAGES, PACED_SECONDS = 4_000, 1
+SATURATED_MESSAGES, PACED_SECONDS = 3_000, 1
 """How long a window is."""
 
 CONNECTS = 100
