@@ -12,6 +12,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import distributed
+from distributed.utils import get_mp_context
 
 from simulator.engine.dask_settings import settle
 from simulator.engine.reach import PATIENCE, reach, root_of
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 __all__ = ["LocalWorkers", "RunningCluster"]
+
+
+IMPORTS = ["simulator.engine.outpost", "simulator.engine.servers"]
+"""Imported once, for all workers: each is forked off a process that has them."""
 
 
 class LocalWorkers:
@@ -114,6 +119,7 @@ def deaf_children() -> Iterator[None]:
     Python's own child, which is started with the first of ours, would let the signal through to all of them.
     """
     resource_tracker.ensure_running()
+    get_mp_context().set_forkserver_preload(IMPORTS)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))

@@ -218,9 +218,10 @@ def works_here() -> list[asyncio.Task[None]]:
 
 
 def left_behind() -> list[str]:
-    """Return the processes that this one has started, but for the one that Python keeps until its own end."""
+    """Return the processes that this one has started, but for those that Python keeps until its own end."""
     commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
-    return [command for command in commands if "resource_tracker" not in command]
+    kept = ("resource_tracker", "forkserver")
+    return [command for command in commands if not any(name in command for name in kept)]
 
 
 def process_of(crew: Workers, shard: int) -> int:
