@@ -14,6 +14,7 @@ import uvloop
 from rich.console import Console
 
 from simulator.cli.app import INTERRUPTED
+from simulator.cli.cluster_terms import scheduler_address
 from simulator.engine.coordinator import Coordinator
 from simulator.engine.crew import Inline
 from simulator.engine.processes import processes_wanted
@@ -155,8 +156,8 @@ def crew_of(
             "--cluster needs certificates that its scheduler knows: --cluster-certificates FOLDER, as made by"
             " `simulator cluster certificates FOLDER`"
         )
-    ours = security.security_of(certificates, Role.CLIENT)
-    return workers.Workers(clusters.RunningCluster(cluster, ours, number))
+    address, ours = scheduler_address(cluster, "--cluster"), security.security_of(certificates, Role.CLIENT)
+    return workers.Workers(clusters.RunningCluster(address, ours, number))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Self
 
 from simulator.clock import MILLISECOND
@@ -65,6 +66,7 @@ class Inline:
 
     def __init__(self) -> None:
         self._shard: Shard | None = None
+        self._quiet = ExitStack()
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,6 +74,7 @@ class Inline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._quiet.close()
         self._shard = None
 
     async def prepare(self, plan: ShardPlan, scribe: Scribe, cloud: Cloud | None) -> None:
@@ -84,13 +87,13 @@ class Inline:
             linger=None if cloud is None else cloud.finish_commands,
         )
         await self._shard.prepare()
+        self._quiet.enter_context(quiet_collector())  # now: it takes longer than the head start
 
     async def run(self, start: int) -> None:
         """Run the shard."""
         if self._shard is None:
             raise RuntimeError("a crew runs what it has prepared")
-        with quiet_collector():
-            await self._shard.run(start)
+        await self._shard.run(start)
 
     def stop(self) -> None:
         """Stop the shard."""

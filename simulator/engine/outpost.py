@@ -13,8 +13,8 @@ import asyncio
 import os
 import platform
 import socket
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -92,7 +92,7 @@ class Outpost:
         self.worker: distributed.Worker | None = None
         """Where its shard is."""
         self._shard: Shard | None = None
-        self._key_log: KeyLog | None = None
+        self._leaving = ExitStack()
         self._snapshots: list[Snapshot] = []
         self._failures: list[Failure] = []
         self._notes: list[Note] = []
@@ -132,7 +132,7 @@ class Outpost:
         _everybody.add(self)
         raise_descriptor_limit(sum(map(len, plan.members.values())))
         if orders.key_log is not None:
-            self._key_log = KeyLog(orders.key_log)
+            plan = replace(plan, key_log=self._leaving.enter_context(KeyLog(orders.key_log)))
         if orders.heard:
             self._pulse = QUICK_PULSE
         self._shard = Shard(
@@ -143,6 +143,7 @@ class Outpost:
             linger=self._linger if orders.heard else None,
         )
         await self._shard.prepare()
+        self._leaving.enter_context(quiet_collector())  # now: it takes longer than the head start
 
     async def begin(self, start: int) -> None:
         """Run the shard's stages from ``start`` (ns of this machine's monotonic clock); return at once."""
@@ -184,19 +185,21 @@ class Outpost:
             self._work.cancel()
             with suppress(asyncio.CancelledError):
                 await self._work
+        self._forget()
 
     async def _run(self, shard: Shard, start: int) -> None:
         self._watch(shard)
         try:
-            with quiet_collector():
-                await shard.run(start)
+            await shard.run(start)
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
-            if self._key_log is not None:
-                self._key_log.close()
-            self._shard = None  # and with it the keys
+            self._forget()
             self._news.set()
+
+    def _forget(self) -> None:
+        self._leaving.close()
+        self._shard = None  # and with it the keys
 
     def _watch(self, shard: Shard) -> None:
         """Stop a shard that nobody asks for any more, rather than load a broker for nothing.

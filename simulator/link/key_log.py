@@ -48,10 +48,6 @@ class KeyLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; nothing may be added any more."""
         os.close(self._file)
 
     def add(self, _: SSL.Connection, line: bytes) -> None:

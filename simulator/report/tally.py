@@ -125,7 +125,7 @@ class Tally:
     def add_histogram(self, shard: int, key: SeriesKey, kind: Kind, histogram: Histogram) -> None:
         """Add a histogram of an interval that was read back without its histograms."""
         self.totals.series(key).histogram(kind).add(histogram)
-        if kind is Kind.LAG:
+        if kind is Kind.LAG and key.phase is not Phase.COMMAND:  # commands are the cloud's, which is no shard
             self.shards.setdefault(shard, ShardTally()).lag.add(histogram)
 
     def add_device(self, delivery: DeviceDelivery) -> None:

@@ -378,6 +378,7 @@ def test_interrupted_at_a_terminal_all_shards_end_in_order(folder: Path) -> None
         (["--cluster", "tls://127.0.0.1:1"], "--cluster needs certificates that its scheduler knows"),
         (["--cluster", "tls://127.0.0.1:1", "--cluster-certificates", "nowhere"], "nowhere"),
         (["--cluster", "tls://127.0.0.1:1", "--key-log", "keys"], "leave out --key-log"),
+        (["--cluster", "tcp://127.0.0.1:1", "--cluster-certificates", "."], "tls://"),
     ],
 )
 def test_options_for_shards_that_do_not_fit(folder: Path, options: list[str], words: str) -> None:
@@ -386,6 +387,14 @@ def test_options_for_shards_that_do_not_fit(folder: Path, options: list[str], wo
     assert words in ended.err
     assert len(ended.err.splitlines()) == 1
     assert not (folder / "runs").exists()
+
+
+def test_processes_share_a_key_log(folder: Path) -> None:
+    options = ("--processes", "2", "--key-log", "keys.log", "--out", "results")
+    ended = simulator("run", "small.toml", *options, folder=folder)
+    assert ended.code == 0, ended
+    connections = {line.split()[1] for line in (folder / "keys.log").read_text().splitlines()}
+    assert len(connections) == 15  # ten devices, and half of them once more
 
 
 def test_one_process_is_this_one(folder: Path) -> None:
