@@ -20,9 +20,11 @@ from simulator.devices.context import FleetContext, Gate, Target
 from simulator.devices.virtual import VirtualDevice
 from simulator.errors import UsageError
 from simulator.link.address import resolve
+from simulator.link.source import sources_here
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.metrics.recorder import Recorder
 from simulator.pacer import Pacer
+from simulator.scenario.kinds import BrokerKind
 from simulator.scenario.model import Publishing
 from simulator.timetable import Part, Verb, timetable
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from simulator.identity.credential import Credential
     from simulator.link.address import Address
     from simulator.link.key_log import KeyLog
+    from simulator.link.source import Sources
     from simulator.metrics.sample import Failure
     from simulator.metrics.snapshot import Snapshot
     from simulator.scenario.kinds import Endpoint
@@ -101,22 +104,24 @@ class Shard:
         self._cpu = 0
 
     async def prepare(self) -> None:
-        """Resolve names, check TLS settings and make the devices.
+        """Look for source addresses, resolve names, check TLS settings and make the devices.
 
         Raises BrokerUnreachableError or UsageError, before there is any load.
         """
         try:
-            addresses = [await resolve(endpoint, self._loop) for endpoint in self._plan.endpoints]
-            self._assemble(addresses)
+            sources = sources_here(self._plan.scenario.link.source)
+            found = [await resolve(endpoint, self._loop, sources) for endpoint in self._plan.endpoints]
+            self._assemble(found, sources)
         except BaseException:
             self._pacer.stop()
             raise
 
-    def _assemble(self, addresses: list[Address]) -> None:
+    def _assemble(self, addresses: list[Address], sources: Sources) -> None:
         part = self._plan.part
         gate = Gate(max(1, self._plan.scenario.limits.connecting // part.count))
         for name, fleet in self._plan.scenario.fleets.items():
-            context = self._contexts[name] = self._context(name, fleet, self._targets(fleet, addresses), gate)
+            targets = self._targets(fleet, addresses, sources)
+            context = self._contexts[name] = self._context(name, fleet, targets, gate)
             self._devices[name] = {
                 index: new_device(device, index, credential, context)
                 for index, (device, credential) in zip(
@@ -158,14 +163,14 @@ class Shard:
         if self._bug is not None:
             raise self._bug
 
-    def _targets(self, fleet: Fleet, addresses: list[Address]) -> tuple[Target, ...]:
+    def _targets(self, fleet: Fleet, addresses: list[Address], sources: Sources) -> tuple[Target, ...]:
         settings = tls_settings(fleet, self._plan.trust)
         targets = []
         for address in addresses:
             host = fleet.server_name or self._plan.server_name or address.host
             tls = TlsClient(settings, host, self._plan.key_log)
             tls.check()
-            targets.append(Target(address, tls))
+            targets.append(Target(address, tls, sources.get(address.family, ())))
         return tuple(targets)
 
     def _context(self, name: str, fleet: Fleet, targets: tuple[Target, ...], gate: Gate) -> FleetContext:
@@ -182,6 +187,7 @@ class Shard:
             seed=self._plan.scenario.seed,
             wall_offset=self._plan.wall_offset,
             ear=self._ears.get(name),
+            roaming=self._plan.scenario.broker.kind is BrokerKind.EXTERNAL,
         )
 
     def _spawn(self, attempt: Coroutine[object, object, None], name: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.link.link import Receiver
     from simulator.link.openssl import LoadedCredential
     from simulator.link.resumption import Resumption
+    from simulator.link.source import SourceAddress
     from simulator.mqtt.session import Session
 
 __all__ = ["Attempt"]
@@ -42,7 +43,11 @@ class Attempt:
         self.link = Link(context.loop, receiver)
 
     async def make(
-        self, target: Target, credential: LoadedCredential | None, resumption: Resumption | None = None
+        self,
+        target: Target,
+        credential: LoadedCredential | None,
+        resumption: Resumption | None = None,
+        source: SourceAddress | None = None,
     ) -> int:
         """Return when CONNACK arrived; the samples of all phases are recorded then.
 
@@ -53,7 +58,7 @@ class Attempt:
         self._resumption = resumption
         deadline = loop.call_later(timeout / SECOND, self._give_up, timeout)
         try:
-            self.link.start(target.address, target.tls, credential, resumption)
+            self.link.start(target.address, target.tls, credential, resumption, source)
             answered = await self._answer
         except BaseException:
             self.link.close(orderly=False)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.clock import SECOND
+from simulator.devices.assignment import endpoint_of, source_of
 from simulator.devices.device import DeviceState
 from simulator.devices.telemetry import core2, payload_of
 from simulator.metrics.sample import Phase
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from simulator.devices.ear import Ear
     from simulator.link.address import Address
+    from simulator.link.source import SourceAddress
     from simulator.link.tls import TlsClient
     from simulator.metrics.recorder import Recorder
     from simulator.pacer import Pacer
@@ -33,10 +35,14 @@ LARGEST_PACKET = 4 << 20
 
 
 class Target(NamedTuple):
-    """One endpoint of the broker, resolved, with the TLS that is spoken to it."""
+    """One endpoint of the broker, resolved, with the TLS that is spoken to it.
+
+    ``sources`` are the addresses that connections to it may start from; without any, the kernel chooses.
+    """
 
     address: Address
     tls: TlsClient
+    sources: tuple[SourceAddress, ...] = ()
 
 
 class Gate:
@@ -78,11 +84,15 @@ class FleetContext:
         seed: int,
         wall_offset: int,
         ear: Ear | None = None,
+        roaming: bool = True,
     ) -> None:
         self.name = name
         self.fleet = fleet
         self.options = options_of(fleet)
         self.targets = targets
+        self.roaming = roaming
+        """Whether each attempt of a device goes to the next target, as brokers of one cluster are; where they
+        share nothing, it keeps to the one that has its session."""
         self.loop = loop
         self.pacer = pacer
         self.recorder = recorder
@@ -117,6 +127,15 @@ class FleetContext:
         self.connect_ok = recorder.series(name, Phase.CONNECT).ok.append
         self.subscribe_ok = recorder.series(name, Phase.SUBSCRIBE).ok.append
         self.publish_ok = recorder.series(name, Phase.PUBLISH).ok.append
+
+    def route(self, index: int, attempt: int) -> tuple[Target, SourceAddress | None]:
+        """Return where the index-th device connects to at its attempt, counted from 0, and from where."""
+        targets = self.targets
+        first = endpoint_of(index, len(targets))
+        target = targets[(first + attempt) % len(targets) if self.roaming else first]
+        if not target.sources:
+            return target, None
+        return target, target.sources[source_of(index, len(targets), len(target.sources))]
 
     def moved(self, before: DeviceState, after: DeviceState) -> None:
         """Learn that a device went from one state to another."""

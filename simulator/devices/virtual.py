@@ -149,10 +149,10 @@ class VirtualDevice(Publisher):
 
     async def _connect(self, attempt: Attempt) -> None:
         context = self._context
-        target = context.targets[(self._index + self._attempts) % len(context.targets)]
+        target, source = context.route(self._index, self._attempts)
         self._attempts += 1
         try:
-            answered = await attempt.make(target, self._credential, self._resumption)
+            answered = await attempt.make(target, self._credential, self._resumption, source)
         except LinkError as error:
             self._attempt = None
             self._record(error.phase, error.outcome, error.detail, attempt.failed(error))

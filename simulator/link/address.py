@@ -7,14 +7,15 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulator.errors import BrokerUnreachableError
+from simulator.errors import BrokerUnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from simulator.link.source import Sources
     from simulator.scenario.kinds import Endpoint
 
-__all__ = ["Address", "addresses", "resolve"]
+__all__ = ["Address", "addresses", "reachable", "resolve"]
 
 PATIENCE = 3.0
 """Seconds that an address gets to accept a connection before the next one is tried."""
@@ -28,18 +29,39 @@ class Address(NamedTuple):
     sockaddr: tuple[str | bytes | int, ...]
 
 
-async def resolve(endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> Address:
+async def resolve(
+    endpoint: Endpoint, loop: asyncio.AbstractEventLoop, sources: Sources | None = None
+) -> Address:
     """Return the address of an endpoint: of several, the first that accepts a connection, else the first.
 
-    Raises BrokerUnreachableError where the name has none.
+    Of those, that is, which connections can reach from ``sources``. Raises BrokerUnreachableError where the
+    name has none, and UsageError where all it has are of another family.
     """
     with _telling(endpoint):
         found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    first, *others = _addresses(endpoint, found)
+    first, *others = reachable(endpoint, _addresses(endpoint, found), sources or {})
     for address in (first, *others) if others else ():
         if await accepts(address, loop):
             return address
     return first
+
+
+def reachable(endpoint: Endpoint, found: tuple[Address, ...], sources: Sources) -> tuple[Address, ...]:
+    """Return those of an endpoint's addresses that have the family of a source, or all without any source.
+
+    Raises UsageError where that leaves nothing.
+    """
+    if not sources:
+        return found
+    fitting = tuple(each for each in found if each.family in sources)
+    if not fitting:
+        listed = ", ".join(str(each.sockaddr[0]) for each in found)
+        where = endpoint.host if endpoint.host == listed else f"{endpoint.host} ({listed})"
+        raise UsageError(
+            f"no address in link.source can reach the broker at {where}: IPv4 and IPv6 do not mix; name"
+            " source addresses of its kind"
+        )
+    return fitting
 
 
 def addresses(endpoint: Endpoint) -> tuple[Address, ...]:

@@ -47,8 +47,8 @@ BY_ERRNO: dict[int, Outcome] = {
 }
 
 ADVICE: dict[Outcome, str] = {
-    Outcome.NO_LOCAL_PORTS: "every local port towards this endpoint is in use; widen "
-    "net.ipv4.ip_local_port_range, or use more endpoints",
+    Outcome.NO_LOCAL_PORTS: "every local port towards this endpoint is in use; name more "
+    "source addresses in link.source, widen net.ipv4.ip_local_port_range, or use more endpoints",
     Outcome.NO_DESCRIPTORS: "the process may not open more files; raise the limit with: ulimit -n 65536",
 }
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from simulator.link.address import Address
     from simulator.link.openssl import LoadedCredential
     from simulator.link.resumption import Resumption
+    from simulator.link.source import SourceAddress
     from simulator.link.tls import TlsClient
 
 __all__ = ["Link", "Receiver"]
@@ -81,16 +82,18 @@ class Link:
         tls: TlsClient,
         credential: LoadedCredential | None,
         resumption: Resumption | None = None,
+        source: SourceAddress | None = None,
     ) -> None:
         """Connect and shake hands, then call ``link_opened``; ``link_lost`` where that fails.
 
         With ``resumption`` the session that it holds is offered, and the one of this connection kept in it.
+        The connection starts from the address ``source``, or from where the kernel chooses.
         ``tcp_started``, ``tcp_finished`` and ``tls_finished`` say when each step began and ended, in
         nanoseconds of the monotonic clock. There is no time limit here: whoever gives up calls ``close``.
         """
         self._resumption = resumption
         try:
-            code = self._connect(address, tls, credential)
+            code = self._connect(address, tls, credential, source)
         except OSError as error:
             code = error.errno or EIO
         if code in {0, EISCONN}:
@@ -132,9 +135,19 @@ class Link:
             raise RuntimeError("the link is closed")
         return self._sock.fileno()
 
-    def _connect(self, address: Address, tls: TlsClient, credential: LoadedCredential | None) -> int:
+    def _connect(
+        self,
+        address: Address,
+        tls: TlsClient,
+        credential: LoadedCredential | None,
+        source: SourceAddress | None,
+    ) -> int:
         self._sock = sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source is not None:
+            # A port that is chosen at connect may serve other endpoints too (ip(7)).
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind(source)
         self._tls = tls.connection(sock, credential)
         if self._resumption is not None:
             self._resumption.offer(self._tls, tls)

@@ -36,6 +36,7 @@ from simulator.scenario.fleet import (
     Will,
 )
 from simulator.scenario.limits import Limits
+from simulator.scenario.link import Link
 from simulator.scenario.observe import Cloud, Observe
 from simulator.scenario.stage import (
     Commanding,
@@ -59,6 +60,7 @@ __all__ = [
     "FixedPayload",
     "Fleet",
     "Limits",
+    "Link",
     "Observe",
     "Payload",
     "Publishing",
@@ -101,6 +103,9 @@ class Scenario(Table):
 
     broker: Broker = Broker()
     """Where the fleets connect to; without it, an embedded broker."""
+
+    link: Link = Link()
+    """How devices reach the broker; without it, as the kernel chooses."""
 
     fleets: dict[FleetKey, Fleet] = Field(alias="fleet")
     """The fleets by name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,9 +12,11 @@ import pytest
 
 from simulator.clock import SECOND, now
 from simulator.devices import noise
+from simulator.devices.assignment import endpoint_of
 from simulator.devices.device import DeviceState
 from simulator.identity.authority import Authority
 from simulator.link.failure import LinkError
+from simulator.link.source import SourceAddress
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import SeriesKey
@@ -606,14 +609,38 @@ async def test_endpoints_are_used_in_turn(stand: SetUp) -> None:
         target = rig.context.targets[0]
         nobody = target._replace(address=target.address._replace(sockaddr=("127.0.0.1", 1)))
         rig.context.targets = (nobody, target)
-        assert (await rig.connected(credential, 1)).state is DeviceState.CONNECTED
+        lucky, other = sorted((0, 1), key=lambda index: endpoint_of(index, 2), reverse=True)
+        assert (await rig.connected(credential, lucky)).state is DeviceState.CONNECTED
         assert rig.failures == []
-        even = rig.add(credential, 0)
-        even.connect(now())
+        unlucky = rig.add(credential, other)
+        unlucky.connect(now())
         failure = await rig.fails()
         assert (failure.phase, failure.outcome) == (Phase.TCP_CONNECT, Outcome.REFUSED)
-        await rig.comes_to(even, DeviceState.CONNECTED)
+        await rig.comes_to(unlucky, DeviceState.CONNECTED)
         assert len(peer.connections) == 2
+
+
+async def test_a_device_keeps_to_its_endpoint_where_brokers_share_nothing(stand: SetUp) -> None:
+    async with stand() as (rig, peer, credential):
+        target = rig.context.targets[0]
+        nobody = target._replace(address=target.address._replace(sockaddr=("127.0.0.1", 1)))
+        rig.context.targets = (nobody, target)
+        rig.context.roaming = False
+        device = await rig.connected(credential, next(index for index in (0, 1) if endpoint_of(index, 2)))
+        device.reconnect(now(), abrupt=True)
+        await rig.succeeds(Phase.CONNECT, 2)
+        assert rig.failures == []
+        assert len(peer.connections) == 2
+
+
+async def test_devices_start_from_the_source_addresses_of_their_endpoint(stand: SetUp) -> None:
+    async with stand() as (rig, peer, credential):
+        sources = tuple(SourceAddress(f"127.0.0.{last}") for last in (2, 3, 4))
+        rig.context.targets = (rig.context.targets[0]._replace(sources=sources),)
+        for index in range(6):
+            await rig.connected(credential, index)
+        seen = Counter(each.transport.get_extra_info("peername")[0] for each in peer.connections)
+        assert seen == {"127.0.0.2": 2, "127.0.0.3": 2, "127.0.0.4": 2}
 
 
 # Leaving, and coming back.

@@ -16,6 +16,7 @@ import pytest
 from simulator.clock import now
 from simulator.link.failure import LinkError
 from simulator.link.link import Link
+from simulator.link.source import SourceAddress
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
@@ -106,6 +107,36 @@ async def test_two_devices_share_a_context_and_show_one_certificate_each(
             shown.append(ends.server.getpeercert(binary_form=True))
     assert shown == [credential.certificate for credential in credentials]
     assert tls.context(credentials[0].chain) is tls.context(credentials[1].chain)
+
+
+async def test_starts_from_the_address_that_it_is_given(
+    listener: Listener, tls: TlsClient, device: Credential, server: Credential
+) -> None:
+    wire = Wire()
+    serving = asyncio.create_task(asyncio.to_thread(listener.shake_hands, server_context(server)))
+    await wire.open(listener.address, tls, device, source=SourceAddress("127.0.0.9"))
+    assert (await serving).getpeername()[0] == "127.0.0.9"
+    wire.link.close()
+
+
+async def test_its_local_port_is_chosen_at_connect_so_that_it_may_serve_other_endpoints_too(
+    listener: Listener, tls: TlsClient, device: Credential, server: Credential
+) -> None:
+    wire = Wire()
+    serving = asyncio.create_task(asyncio.to_thread(listener.shake_hands, server_context(server)))
+    await wire.open(listener.address, tls, device, source=SourceAddress("127.0.0.9"))
+    await serving
+    assert wire.link._sock is not None
+    assert wire.link._sock.getsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT)
+    wire.link.close()
+
+
+async def test_an_address_of_another_machine_fails_the_connect(
+    listener: Listener, tls: TlsClient, device: Credential
+) -> None:
+    with pytest.raises(LinkError) as caught:
+        await Wire().open(listener.address, tls, device, source=SourceAddress("192.0.2.7"))
+    assert (caught.value.phase, caught.value.outcome) == (Phase.TCP_CONNECT, Outcome.NO_LOCAL_PORTS)
 
 
 async def test_without_a_credential_the_device_shows_none(

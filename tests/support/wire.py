@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from simulator.link.address import Address
     from simulator.link.failure import LinkError
     from simulator.link.resumption import Resumption
+    from simulator.link.source import SourceAddress
     from simulator.link.tls import TlsClient
 
 
@@ -73,13 +74,14 @@ class Wire:
         tls: TlsClient,
         credential: Credential | None,
         resumption: Resumption | None = None,
+        source: SourceAddress | None = None,
     ) -> None:
         """Start the link and wait until it is open; raise what it is lost by instead."""
         loaded = LoadedCredential(credential) if credential is not None else None
         opening = self.recipient.opening = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(10):
-                self.link.start(address, tls, loaded, resumption)
+                self.link.start(address, tls, loaded, resumption, source)
                 await opening
         except BaseException:
             self.link.close(orderly=False)
