@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from simulator.brokers.embedded import EmbeddedBroker
 from simulator.brokers.external import ExternalBroker, read_trust
 from simulator.brokers.mosquitto import MosquittoBroker
+from simulator.brokers.several import SeveralBrokers
+from simulator.identity.authority import Authority
 from simulator.scenario.kinds import BrokerKind
 
 if TYPE_CHECKING:
@@ -33,9 +35,25 @@ def open_broker(
         case BrokerKind.EMBEDDED:
             return EmbeddedBroker(client_trust, host=settings.host, port=settings.port)
         case BrokerKind.MOSQUITTO:
-            return MosquittoBroker(client_trust, host=settings.host, port=settings.port)
+            return open_mosquitto(settings, client_trust)
         case BrokerKind.EXTERNAL:
             paths = [(folder or Path()) / Path(path).expanduser() for path in settings.trust]
             return ExternalBroker(
                 settings.endpoints, trust=read_trust(paths), server_name=settings.server_name
             )
+
+
+def open_mosquitto(settings: model.Broker, client_trust: Sequence[bytes]) -> Broker:
+    """Return the mosquitto that ``settings`` describe, or as many as they want, under one authority."""
+    if settings.count == 1:
+        return MosquittoBroker(client_trust, host=settings.host, port=settings.port)
+    authority = Authority.create("mosquitto brokers")
+    return SeveralBrokers(
+        MosquittoBroker(
+            client_trust,
+            host=settings.host,
+            port=settings.port + number if settings.port else 0,
+            authority=authority,
+        )
+        for number in range(settings.count)
+    )

@@ -42,20 +42,27 @@ class ManagedBroker(ABC):
     """The part of a managed broker that does not depend on the program.
 
     ``client_trust`` are the DER certificates that device certificates chain to. Port 0 has a port chosen at
-    the first start and kept from then on. The broker's own certificate comes from an authority that lives and
-    dies with this object; its root is ``trust``.
+    the first start and kept from then on. The broker's own certificate comes from ``authority``, or from one
+    that lives and dies with this object; its root is ``trust``.
     """
 
     kind: ClassVar[BrokerKind]
     name: ClassVar[str]
 
-    def __init__(self, client_trust: Sequence[bytes], *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        client_trust: Sequence[bytes],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        authority: Authority | None = None,
+    ) -> None:
         self._client_trust = tuple(client_trust)
         self._crls: tuple[bytes, ...] = ()
         self._host = host
         self._port = port
         self._given = port != 0
-        authority = Authority.create(f"{self.kind} broker")
+        authority = authority or Authority.create(f"{self.kind} broker")
         names = dict.fromkeys(("localhost", "127.0.0.1", "::1", _REACHABLE.get(host, host)))
         self._credential = authority.issue_server(
             names=list(names), validity=timedelta(days=30), key=KeyKind.EC_P256

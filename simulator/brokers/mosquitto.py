@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from simulator.brokers.process import Child
+    from simulator.identity.authority import Authority
     from simulator.identity.credential import Credential
     from simulator.scenario.kinds import Endpoint
 
@@ -71,11 +72,18 @@ class MosquittoBroker(ManagedBroker):
     kind: ClassVar[BrokerKind] = BrokerKind.MOSQUITTO
     name: ClassVar[str] = "mosquitto"
 
-    def __init__(self, client_trust: Sequence[bytes], *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        client_trust: Sequence[bytes],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        authority: Authority | None = None,
+    ) -> None:
         self._path = _find()
         self._version = _version(self._path)
         self._folder = Path()
-        super().__init__(client_trust, host=host, port=port)
+        super().__init__(client_trust, host=host, port=port, authority=authority)
 
     def _command(self, listen: Endpoint, credential: Credential) -> Command:
         """Write the configuration to a folder that is there as long as mosquitto runs."""

@@ -63,6 +63,8 @@ def _broker_lacks(parts: Parts) -> Iterator[Mistake]:
     if kind not in {BrokerKind.EXTERNAL, None} and parts.cloud and parts.cloud.certificate is not None:
         phrase = "belongs to an external broker; one that the run starts trusts what the run issues itself"
         yield Mistake(("cloud", "certificate"), phrase)
+    if parts.broker and parts.broker.count > 1:
+        yield from _heard_in_part(parts)
     if kind is BrokerKind.EXTERNAL:
         for index, stage in enumerate(parts.stages):
             if stage and stage.outage is not None:
@@ -76,6 +78,16 @@ def _broker_lacks(parts: Parts) -> Iterator[Mistake]:
                     " fleet, and give the operator what `simulator fleet crl` writes"
                 )
                 yield Mistake(("stage", index, "revoke"), phrase)
+
+
+def _heard_in_part(parts: Parts) -> Iterator[Mistake]:
+    """Yield what the run's own client would have to hear of several brokers that share nothing."""
+    if listening.filters(parts.observe, parts.fleets, parts.stages):
+        phrase = (
+            "the run observes, or commands, from one broker, and several share nothing: use count = 1, or an"
+            " external cluster"
+        )
+        yield Mistake(("broker", "count"), phrase)
 
 
 def _revokes_self_signed(parts: Parts) -> Iterator[Mistake]:

@@ -5,14 +5,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from simulator.scenario.fields import EndpointText, Flag, Port, Text
+from simulator.scenario.fields import Count, EndpointText, Flag, Port, Text
 from simulator.scenario.kinds import BrokerKind
 from simulator.scenario.table import Mistake, Table
 from simulator.scenario.wording import quote
 
 __all__ = ["Broker"]
 
-_OF_MANAGED = ("host", "port")
+_OF_MANAGED = ("host", "port", "count")
+LAST_PORT = 65_535
+
 _OF_EXTERNAL = ("endpoints", "authorised", "trust", "server_name")
 
 
@@ -27,6 +29,13 @@ class Broker(Table):
 
     port: Port = 0
     """Port that a broker started by the run listens on; 0 takes a free one."""
+
+    count: Count = 1
+    """How many mosquittos the run starts, over which it spreads the devices evenly, for one drives one core.
+
+    Each listens on a port of its own: ``port`` and those that follow, or free ones. They share nothing but
+    their authority: a device keeps to its own, and what it publishes is heard there only.
+    """
 
     endpoints: tuple[EndpointText, ...] = Field((), examples=[["broker.example:8883"]])
     """Where an external broker listens: ``host:port`` or ``[address]:port``, port 8883 unless said."""
@@ -50,6 +59,10 @@ class Broker(Table):
     def mistakes(self) -> Iterator[Mistake]:
         """Yield settings that do not belong to this kind of broker."""
         external = self.kind is BrokerKind.EXTERNAL
+        if self.kind is BrokerKind.EMBEDDED and self.count > 1:
+            yield Mistake(("count",), 'there is one embedded broker; use kind = "mosquitto" for several')
+        if self.port and self.port + self.count - 1 > LAST_PORT:
+            yield Mistake(("port",), f"leaves no room for {self.count} brokers up to port {LAST_PORT}")
         strangers = _OF_MANAGED if external else _OF_EXTERNAL
         owner = 'a broker of kind "embedded" or "mosquitto"' if external else 'a broker of kind "external"'
         for key in strangers:

@@ -31,6 +31,11 @@ _ASSIGNMENT = re.compile(r"((?:\"[^\"]*\"|'[^']*'|[^=\"'])+)=(.*)", re.DOTALL)
 _INDEX = re.compile(r"\[([0-9]+)\]")
 _OF_MANAGED, _OF_ELSEWHERE = ("host", "port"), ("trust", "server_name")
 _OF_EXTERNAL = ("endpoints", "authorised", *_OF_ELSEWHERE)
+_SHARED = {
+    BrokerKind.EMBEDDED: _OF_MANAGED,
+    BrokerKind.MOSQUITTO: (*_OF_MANAGED, "count"),
+    BrokerKind.EXTERNAL: _OF_EXTERNAL,
+}
 """Settings of a file's broker that one of the same sort, started by the run or not, has as well; a permission
 to load the file's endpoints is none for others."""
 
@@ -73,7 +78,7 @@ def broker_override(text: str, now: object) -> Override:
     given = f"--broker {text}"
     if text in set(BrokerKind):
         new: dict[str, object] = {"kind": text}
-        shared = _OF_EXTERNAL if text == BrokerKind.EXTERNAL else _OF_MANAGED
+        shared = _SHARED[BrokerKind(text)]
     elif ":" in text or "." in text or text == "localhost":
         new = {"kind": "external", "endpoints": [part.strip() for part in text.split(",")]}
         shared = _OF_ELSEWHERE

@@ -76,8 +76,8 @@ WRONG = [
         "seed  = 1",
         "purple = 1",
         "2: purple: unknown key; "
-        'expected "broker", "cloud", "fleet", "limits", "observe", "seed", "stage", '
-        '"thresholds" or "title"',
+        'expected "broker", "cloud", "fleet", "limits", "link", "observe", "seed", '
+        '"stage", "thresholds" or "title"',
     ),
     (
         '"mosquitto"',
@@ -86,6 +86,35 @@ WRONG = [
         'expected "embedded", "mosquitto" or "external", not "mosqito"; did you mean "mosquitto"?',
     ),
     ('"mosquitto"', '"mosquitto"\nport = 65536', "5: broker.port: expected 65535 or less, not 65536"),
+    ('"mosquitto"', '"mosquitto"\ncount = 0', "5: broker.count: expected 1 or more, not 0"),
+    (
+        '"mosquitto"',
+        '"mosquitto"\nport = 65534\ncount = 3',
+        "5: broker.port: leaves no room for 3 brokers up to port 65535",
+    ),
+    (
+        '"mosquitto"',
+        '"embedded"\ncount = 2',
+        '5: broker.count: there is one embedded broker; use kind = "mosquitto" for several',
+    ),
+    (
+        '"mosquitto"',
+        '"external"\nendpoints = ["a"]\ncount = 2',
+        '6: broker.count: belongs to a broker of kind "embedded" or "mosquitto", and this one is "external"',
+    ),
+    (
+        '"mosquitto"',
+        '"mosquitto"\ncount = 2\n[observe]',
+        "5: broker.count: the run observes, or commands, from one broker, and several share nothing: use"
+        " count = 1, or an external cluster",
+    ),
+    (
+        '"mosquitto"',
+        '"mosquitto"\n[link]\nsource = ["127.0.0.300"]',
+        '6: link.source[0]: expected an address, a range such as "127.0.0.2-127.0.0.9", a block such as'
+        ' "10.0.0.0/24", or an interface, not "127.0.0.300": \'127.0.0.300\' does not appear to be an IPv4 or'
+        " IPv6 address",
+    ),
     (
         '"mosquitto"',
         '"mosquitto"\nendpoints = ["a"]',
@@ -602,8 +631,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         f"y.toml: there is no such file; did you mean {tmp_path}/x.toml?"
     ]
     ships = (
-        "connect-storm, end-to-end, quickstart, reconnect-after-outage, resumption, revocation, soak, "
-        "steady-telemetry"
+        "connect-storm, end-to-end, nineteen-thousand, quickstart, reconnect-after-outage, resumption, "
+        "revocation, sixty-thousand, soak, steady-telemetry"
     )
     sub = tmp_path / "sub"
     assert mistakes(sub / "quikstart.toml") == [

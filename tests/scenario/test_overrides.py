@@ -149,6 +149,8 @@ def test_says_how_many_elements_a_list_without_names_has() -> None:
     [
         ("mosquitto", None, {"kind": "mosquitto"}),
         ("mosquitto", {"kind": "embedded", "port": 1883}, {"kind": "mosquitto", "port": 1883}),
+        ("mosquitto", {"kind": "mosquitto", "count": 3}, {"kind": "mosquitto", "count": 3}),
+        ("embedded", {"kind": "mosquitto", "count": 3}, {"kind": "embedded"}),
         ("embedded", {"kind": "external", "endpoints": ["a"], "trust": ["ca.pem"]}, {"kind": "embedded"}),
         ("external", {"kind": "external", "endpoints": ["a"]}, {"kind": "external", "endpoints": ["a"]}),
         (
