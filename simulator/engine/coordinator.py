@@ -18,9 +18,10 @@ from simulator.brokers.launch import open_broker
 from simulator.brokers.permission import objections
 from simulator.clock import SECOND, now, wall
 from simulator.engine.crew import Inline
-from simulator.engine.descriptors import raise_descriptor_limit
+from simulator.engine.descriptors import check_broker_descriptors, raise_descriptor_limit
 from simulator.engine.fleets import Fleets
 from simulator.engine.passport import issue_passport, open_cloud
+from simulator.engine.ports import check_local_ports
 from simulator.engine.scribe import Scribe
 from simulator.engine.together import first_of
 from simulator.errors import BrokerError, FleetError, RunFolderError, ScenarioError
@@ -34,7 +35,7 @@ from simulator.shard import ShardPlan
 from simulator.timetable import timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from simulator.brokers.broker import Broker
@@ -87,16 +88,17 @@ class Coordinator:
     def __enter__(self) -> Self:
         """Get ready, what is quick to fail first; raise a SimulatorError where the run cannot begin."""
         scenario = self._loaded.scenario
-        if isinstance(self._crew, Inline):
-            raise_descriptor_limit(sum(fleet.devices for fleet in scenario.fleets.values()))
         ask_permission(scenario)
+        if self._crew.processes_here is not None:
+            raise_descriptor_limit(scenario.largest_share(self._crew.processes_here))
+            self._warn(check_local_ports(scenario))
+        check_broker_descriptors(scenario)
         self._stages = timetable(scenario)
         with ExitStack() as stack:
             stack.enter_context(made_folder(self.path))
             stack.enter_context(self._fleets)
             self._broker = open_broker(scenario.broker, folder=self._loaded.folder)
-            for sentence in self._broker.look():
-                self._watcher.warning(sentence)
+            self._warn(self._broker.look())
             self._fleets.issue()
             passport = self._passport = issue_passport(self._loaded, self._fleets.authority)
             trust = (*self._fleets.trust_anchors, *(passport.trust if passport else ()))
@@ -123,6 +125,10 @@ class Coordinator:
             await broker.start()
             self._watcher.broker(broker.description)
             return await self._run_against(broker)
+
+    def _warn(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self._watcher.warning(sentence)
 
     def stop(self) -> None:
         """End the run early, in an orderly way; what was measured until then is reported."""

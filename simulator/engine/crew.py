@@ -32,6 +32,11 @@ class Crew(Protocol):
         """Nanoseconds from when everything is ready to the first due time, so that nothing is late."""
         ...
 
+    @property
+    def processes_here(self) -> int | None:
+        """How many processes of this machine share all devices; None where other machines have some."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Gather whoever will run the shards; raise a SimulatorError where that fails."""
         ...
@@ -63,6 +68,7 @@ class Inline:
 
     hosts = ("this process",)
     head_start = 50 * MILLISECOND
+    processes_here = 1
 
     def __init__(self) -> None:
         self._shard: Shard | None = None

@@ -106,6 +106,11 @@ class Workers:
         introductions = (member.introduction for member in self._members)
         return tuple(f"{each.host} ({each.process})" for each in introductions)
 
+    @property
+    def processes_here(self) -> int | None:
+        """How many workers share all devices, where all are processes of this machine."""
+        return self._cluster.wanted if self._cluster.is_local else None
+
     async def __aenter__(self) -> Self:
         self._gathering = asyncio.current_task()
         async with AsyncExitStack() as stack:

@@ -5,6 +5,7 @@ one pydantic ``ValidationError``; ``simulator.scenario.loader`` turns it into se
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Annotated, Self, TypeVar
 
 from pydantic import (
@@ -124,6 +125,10 @@ class Scenario(Table):
 
     limits: Limits = Limits()
     """Bounds on the load and on its generator."""
+
+    def largest_share(self, parts: int) -> int:
+        """Return how many devices the largest of so many equal parts of each fleet have together."""
+        return sum(ceil(fleet.devices / parts) for fleet in self.fleets.values())
 
     @field_validator("fleets", "stages")
     @classmethod

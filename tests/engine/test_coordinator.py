@@ -6,7 +6,6 @@ import json
 import resource
 import signal
 import socket
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,8 @@ from simulator.brokers import mosquitto
 from simulator.clock import wall
 from simulator.engine.collector import quiet_collector
 from simulator.engine.coordinator import Coordinator, made_folder, versions
-from simulator.engine.descriptors import raise_descriptor_limit
 from simulator.engine.together import first_of
-from simulator.errors import BrokerError, BrokerUnreachableError, RunFolderError, UsageError
+from simulator.errors import BrokerError, BrokerUnreachableError, RunFolderError
 from simulator.metrics.sample import Phase
 from simulator.report.conclusion import Conclusion
 from simulator.report.run import RunStatus
@@ -32,7 +30,6 @@ from tests.support.listener import Listener
 from tests.support.tools import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from simulator.report.figures import FleetFigures, Report
@@ -310,32 +307,6 @@ def test_an_empty_folder_is_taken_away_only_where_it_was_made(tmp_path: Path) ->
     with made_folder(tmp_path / "ours"):
         (tmp_path / "ours" / "run.json").touch()
     assert (tmp_path / "ours" / "run.json").exists()
-
-
-@contextmanager
-def descriptors(soft: int, hard: int) -> Iterator[None]:
-    """Pretend another limit: the hard one can never be raised again, so it is asked for, not set."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-def test_the_soft_limit_of_open_files_is_raised() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with descriptors(256, hard):
-        raise_descriptor_limit(100)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
-
-
-def test_more_devices_than_open_files_are_told_with_the_remedy() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        pytest.skip("this machine sets no hard limit of open files")
-    with pytest.raises(UsageError, match="ulimit -Hn"):
-        raise_descriptor_limit(hard)
 
 
 def test_the_collector_is_quiet_for_the_run_alone() -> None:
