@@ -15,10 +15,12 @@ from simulator.scenario.shipped import shipped
 NAMES = [
     "connect-storm",
     "end-to-end",
+    "nineteen-thousand",
     "quickstart",
     "reconnect-after-outage",
     "resumption",
     "revocation",
+    "sixty-thousand",
     "soak",
     "steady-telemetry",
 ]
