@@ -1,9 +1,10 @@
 """What it costs to share a run out: CPU per connect and per message in Dask workers against one inline shard.
 
-Each round runs the same scenario inline, in one worker, in two and in four, in another order each time, so
-that the machine's mood falls on all of them; a ratio is the median of the rounds' ratios. The CPU is that of
-the shards' processes, with all that Dask does in them. Prints how long two workers take to be there, and what
-a snapshot costs a shard, too.
+Each shard has the same to do, so that two have twice the load of one: what a message costs depends on how
+many a loop has. Each round runs inline, one worker, two and four, in another order each time, so that the
+machine's mood falls on all of them; a ratio is the median of the rounds' ratios. The CPU is that of the shards'
+processes, with all that Dask does in them. Prints how long two workers take to be there, and what a snapshot
+costs a shard, too.
 
     python shards.py [ROUNDS]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,13 +42,15 @@ if TYPE_CHECKING:
     from simulator.engine.crew import Crew
     from simulator.report.figures import Report
 
-DEVICES, MESSAGES, SECONDS = 1_200, 2_000, 6
-SCENARIO = f"""\
-title = "The same load in one shard or in several"
+DEVICES, CONNECTS, MESSAGES, SECONDS = 300, 75, 500, 6
+"""Of each shard: how many, how many a second, and for how long."""
+
+SCENARIO = """\
+title = "So much for each shard"
 [broker]
 kind = "mosquitto"
 [fleet.bench]
-devices = {DEVICES}
+devices = {devices}
 keepalive = "10m"
 [fleet.bench.telemetry]
 topic = "fleet/{{device}}/telemetry"
@@ -54,14 +58,14 @@ every = "1h"
 payload = {{ size = 256 }}
 [[stage]]
 name = "ramp"
-connect = {{ fleet = "bench", rate = "300/s" }}
+connect = {{ fleet = "bench", rate = "{connects}/s" }}
 [[stage]]
 name = "rest"
 duration = "1s"
 [[stage]]
 name = "steady"
-duration = "{SECONDS}s"
-publish = {{ fleet = "bench", rate = "{MESSAGES}/s", qos = 1 }}
+duration = "{seconds}s"
+publish = {{ fleet = "bench", rate = "{messages}/s", qos = 1 }}
 [limits]
 lag = "10s"
 """
@@ -83,7 +87,12 @@ def one_run(shards: int) -> Round:
     """Run the scenario once."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.toml"
-        path.write_text(SCENARIO)
+        times = max(shards, 1)
+        path.write_text(
+            SCENARIO.format(
+                devices=times * DEVICES, connects=times * CONNECTS, messages=times * MESSAGES, seconds=SECONDS
+            )
+        )
         crew: Crew | None = Workers(LocalWorkers(shards)) if shards else None
         view = ProgressView(Console(quiet=True))
         with Coordinator(load(path), Path(folder) / "run", view, crew=crew) as coordinator:
@@ -95,8 +104,8 @@ def one_run(shards: int) -> Round:
     if report.failures or len(report.generator.shards) != max(shards, 1):
         raise BrokenBenchmarkError(f"with {shards} shards: {report.reason} {report.failures[:1]}")
     return Round(
-        connect=cpu["ramp"] / DEVICES / 1000,
-        message=cpu["steady"] / (MESSAGES * SECONDS) / 1000,
+        connect=cpu["ramp"] / (times * DEVICES) / 1000,
+        message=cpu["steady"] / (times * MESSAGES * SECONDS) / 1000,
         **percentiles(report),
     )
 
@@ -110,10 +119,16 @@ def percentiles(report: Report) -> dict[str, int]:
 
 
 async def start_of_two() -> float:
-    """Return the seconds that two workers take to be there."""
+    """Return the seconds that two workers take to be there, in a process that has started none before."""
     began = time.monotonic()
     async with Workers(LocalWorkers(2)):
         return time.monotonic() - began
+
+
+def start_afresh() -> float:
+    """Return what ``start_of_two`` comes to in a process of its own."""
+    ended = subprocess.run([sys.executable, __file__, "start"], check=True, stdout=subprocess.PIPE, text=True)
+    return float(ended.stdout)
 
 
 def snapshot_share() -> float:
@@ -136,6 +151,9 @@ def snapshot_share() -> float:
 
 
 def main() -> None:
+    if sys.argv[1:] == ["start"]:
+        print(uvloop.run(start_of_two()))
+        return
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     results: dict[int, list[Round]] = {shards: [] for shards in SHARDS}
     for number in range(rounds):
@@ -152,7 +170,7 @@ def main() -> None:
         for name in ("connect", "message", "p50", "p99"):
             ratio = median(getattr(shared, name) / getattr(inline, name) for shared, inline in pairs)
             figures[f"{name}_{shards}_to_inline"] = round(ratio, 2)
-    figures["start_two_workers_s"] = round(median(uvloop.run(start_of_two()) for _ in range(3)), 2)
+    figures["start_two_workers_s"] = round(median(start_afresh() for _ in range(5)), 2)
     figures["snapshot_cpu_share"] = round(snapshot_share(), 4)
     print(json.dumps(figures))
 
