@@ -38,6 +38,7 @@ FLOORS = {
     "cloning": 4,
     "report": 4.5,
     "engine": 5,
+    "planning": 5.5,
     "cli": 6,
     "__main__": 6,
 }
@@ -51,7 +52,7 @@ LIBRARIES = {
     "amqtt": ("brokers.embedded",),
     "distributed": ("engine",),
     "uvloop": ("brokers.embedded", "engine", "cli"),
-    "rich": ("report.text", "report.progress", "cli"),
+    "rich": ("report.text", "report.progress", "planning.text", "cli"),
     "typer": ("cli",),
 }
 NO_VALUES = frozenset(

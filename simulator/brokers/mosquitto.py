@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from simulator.identity.credential import Credential
     from simulator.scenario.kinds import Endpoint
 
-__all__ = ["MosquittoBroker"]
+__all__ = ["MosquittoBroker", "is_installed"]
 
 _PLACES = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/sbin"))
 
@@ -122,9 +122,18 @@ class MosquittoBroker(ManagedBroker):
         return f"mosquitto {self._version}"
 
 
+def is_installed() -> bool:
+    """Tell whether this machine has a mosquitto."""
+    return _path() is not None
+
+
+def _path() -> str | None:
+    """Return where mosquitto is; Debian puts it where an ordinary user's PATH does not lead."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path=_PLACES)
+
+
 def _find() -> str:
-    """Return the path of mosquitto; Debian puts it where an ordinary user's PATH does not lead."""
-    path = shutil.which("mosquitto") or shutil.which("mosquitto", path=_PLACES)
+    path = _path()
     if path is None:
         raise BrokerError(
             "mosquitto is not installed: install it with `sudo apt-get install mosquitto` or"

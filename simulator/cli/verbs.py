@@ -16,7 +16,7 @@ __all__ = ["asked_for", "command_line", "execute"]
 _GROUPS = ("fleet", "broker", "cluster")
 """Verbs that have verbs below them."""
 
-_VERBS = ("run", "report", "scenarios", *_GROUPS)
+_VERBS = ("run", "plan", "report", "scenarios", *_GROUPS)
 """In the order of the help; each is the name of its module and of its function there."""
 
 EPILOG = (

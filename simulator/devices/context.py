@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from simulator.pacer import Pacer
     from simulator.scenario.model import Fleet
 
-__all__ = ["FleetContext", "Gate", "Target"]
+__all__ = ["FleetContext", "Gate", "Target", "tend_every"]
 
 
 LARGEST_PACKET = 4 << 20
@@ -116,7 +116,7 @@ class FleetContext:
         self.jitter = round(telemetry.jitter * telemetry.every) if telemetry else 0
         self.population: Counter[DeviceState] = Counter()
         self.finishing = False
-        self.tend_every = min(fleet.ack_timeout, fleet.keepalive or fleet.ack_timeout) // 2
+        self.tend_every = tend_every(fleet)
         self.connects = recorder.arrivals(name, ArrivalOf.CONNECT)
         self.messages = recorder.arrivals(name, ArrivalOf.MESSAGE)
         self.tcp_ok = recorder.series(name, Phase.TCP_CONNECT).ok.append
@@ -148,6 +148,11 @@ class FleetContext:
     def settled(self) -> bool:
         """Whether the run is ending and every device has gone."""
         return self.finishing and self.population[DeviceState.IDLE] == self.population.total()
+
+
+def tend_every(fleet: Fleet) -> int:
+    """Return how often a device looks after its session, nanoseconds: twice in its shortest patience."""
+    return min(fleet.ack_timeout, fleet.keepalive or fleet.ack_timeout) // 2
 
 
 def subscriptions_of(fleet: Fleet) -> tuple[Subscription, ...]:

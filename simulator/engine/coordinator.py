@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from simulator.brokers.broker import Broker
+    from simulator.brokers.broker import Broker, BrokerUsage
     from simulator.cloud.cloud import Cloud
     from simulator.engine.crew import Crew
     from simulator.engine.passport import Passport
@@ -129,6 +129,10 @@ class Coordinator:
     def _warn(self, sentences: Iterable[str]) -> None:
         for sentence in sentences:
             self._watcher.warning(sentence)
+
+    def broker_usage(self) -> BrokerUsage | None:
+        """Return what the broker's process has used so far; None where it does not run, or is not ours."""
+        return self._broker.usage()
 
     def stop(self) -> None:
         """End the run early, in an orderly way; what was measured until then is reported."""

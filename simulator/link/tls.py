@@ -70,8 +70,8 @@ class TlsClient:
         self._server_name = None if is_address(host) else encoded(host)
         self._contexts: dict[tuple[bytes, ...], SSL.Context] = {}
 
-    def connection(self, sock: socket.socket, credential: LoadedCredential | None) -> SSL.Connection:
-        """Return a connection over ``sock`` that is ready for its handshake.
+    def connection(self, sock: socket.socket | None, credential: LoadedCredential | None) -> SSL.Connection:
+        """Return a connection over ``sock``, or in memory without one, that is ready for its handshake.
 
         Without a credential the device shows no certificate. Raises UsageError where OpenSSL refuses a
         setting.
