@@ -81,7 +81,6 @@ def probe(
     report = _run(mini.loaded, notes, run)
     if report is None:
         return None
-    _check(report)
     return Measurement(
         tuple(notes.readings), memory, notes.issuing_took, report.broker, (now() - begun) / SECOND
     )
@@ -98,14 +97,15 @@ def _run(loaded: LoadedScenario, notes: _Notes, run: Callable[[Coordinator], Rep
         return None
     if report.conclusion is Conclusion.INCOMPLETE:
         raise BrokerError(f"the measurement ended early: {report.reason}")
+    _check(report)
     return report
 
 
 def _check(report: Report) -> None:
-    """Raise UsageError where a fleet did not get in, since nothing would be known of it."""
+    """Raise UsageError where a fleet tried and did not get in, since nothing would be known of it."""
     for fleet in report.fleets:
         connects = [phase.outcomes for phase in fleet.phases if phase.phase is Phase.CONNECT]
-        if any(each in NO_FAILURES for outcomes in connects for each in outcomes):
+        if not connects or any(each in NO_FAILURES for outcomes in connects for each in outcomes):
             continue
         failure = next((each for each in report.failures if each.fleet == fleet.fleet), None)
         example = f": {failure.outcome}, {failure.example.detail}" if failure and failure.example else ""
