@@ -1,12 +1,14 @@
 """From a probe's readings to what one connect, one message, one device takes: arithmetic, and no more.
 
-Each stage of a miniature does one kind of work, so what is left of its processor time, once the ground costs
-and the tending of those who are connected are taken off, is that of its work.
+Each stage of a miniature does one kind of work above all, and some of others: devices are tended, and on a
+busy machine the end of what came before runs into it. So there is an equation for each kind of work, and they
+are solved together, by turns (Gauss and Seidel), with no cost below nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.clock import SECOND
@@ -15,12 +17,16 @@ from simulator.planning.miniature import IDLE
 from simulator.planning.work import Kind, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from simulator.planning.miniature import Miniature
     from simulator.planning.probe import Measurement, Reading
 
 __all__ = ["Cost", "Costs", "Memory", "costs"]
+
+
+ROUNDS = 30
+"""By then the costs have settled: what runs over from one stage into another is little."""
 
 
 class Cost(NamedTuple):
@@ -61,6 +67,8 @@ class Costs:
     broker: Memory
     issuing: Mapping[str, float]
     """Seconds to issue one certificate, by fleet."""
+    in_time: float
+    """Share of the devices that were connected when they should have been: the costs are rough below 1."""
 
     def of(self, work: Work) -> Cost:
         """Return what one piece of work costs; of a fleet that was not measured, what it costs on average."""
@@ -79,53 +87,79 @@ class Costs:
 
 def costs(measured: Measurement, mini: Miniature) -> Costs:
     """Return what a measurement says that work costs."""
-    stages = {
-        name: [each for each in measured.readings if each.stage == name] for name in (IDLE, *mini.stages)
-    }
-    idle = stages[IDLE]
-    base = _cpu(idle).share(_seconds(idle))
-    tending = next(name for name, work in mini.stages.items() if work.kind is Kind.TEND)
-    alone = _cpu(stages[tending]).less(base, _seconds(stages[tending]))
-    tend = alone.share(_tends(stages[tending], mini))
-    each = {}
-    for name, work in mini.stages.items():
-        readings = stages[name]
-        left = _cpu(readings).less(base, _seconds(readings)).less(tend, _tends(readings, mini))
-        each[work] = tend if work.kind is Kind.TEND else left.share(_done(readings, work, mini))
+    books = _books(measured, mini)
+    idle = books.pop(IDLE)
+    base = idle.cpu.share(idle.seconds)
+    each = dict.fromkeys(mini.stages.values(), Cost())
+    for _ in range(ROUNDS):
+        for name, work in mini.stages.items():
+            book = books[name]
+            left = book.cpu.less(base, book.seconds)
+            for other, number in book.done.items():
+                if other != work:
+                    left = left.less(each.get(other, Cost()), number)
+            each[work] = left.share(book.done[work])
     generator, broker = _memory(measured, mini)
-    return Costs(base, each, generator, broker, measured.issuing)
+    return Costs(base, each, generator, broker, measured.issuing, _in_time(measured, mini))
 
 
-def _cpu(readings: Iterable[Reading]) -> Cost:
-    readings = tuple(readings)
-    return Cost(sum(each.cpu for each in readings), sum(each.broker_cpu for each in readings))
+@dataclass(slots=True)
+class _Book:
+    """What one stage took, and all that was done in it: its own work, and the end of what came before."""
+
+    cpu: Cost = field(default_factory=Cost)
+    seconds: float = 0.0
+    done: Counter[Work] = field(default_factory=Counter)
 
 
-def _seconds(readings: Iterable[Reading]) -> float:
-    return sum(each.seconds for each in readings)
+def _books(measured: Measurement, mini: Miniature) -> dict[str, _Book]:
+    """Return a book for each stage."""
+    books = {name: _Book() for name in (IDLE, *mini.stages)}
+    tend = next(work for work in mini.stages.values() if work.kind is Kind.TEND)
+    connected = dict.fromkeys(mini.fleets, 0)
+    for reading in measured.readings:
+        if reading.stage not in books:
+            continue
+        book = books[reading.stage]
+        book.cpu = Cost(book.cpu.generator + reading.cpu, book.cpu.broker + reading.broker_cpu)
+        book.seconds += reading.seconds
+        book.done[tend] += _tends(reading, mini)
+        for work, number in reading.done.items():
+            if work.kind is Kind.CONNECT:
+                first = min(number, mini.fleets[work.fleet].devices - connected[work.fleet])
+                connected[work.fleet] += first
+                book.done[work] += first
+                book.done[Work(Kind.RECONNECT, work.fleet)] += number - first
+            else:
+                book.done[_meant(work, mini.stages.get(reading.stage))] += number
+    for name, work in mini.stages.items():
+        if work.kind is Kind.FAREWELL:
+            books[name].done[work] = mini.fleets[work.fleet].devices // 2
+    return books
 
 
-def _tends(readings: Iterable[Reading], mini: Miniature) -> float:
+def _in_time(measured: Measurement, mini: Miniature) -> float:
+    """Return the share of the devices that were connected when all connects should have ended."""
+    ramps = [name for name, work in mini.stages.items() if work.kind is Kind.CONNECT]
+    last = next((each for each in reversed(measured.readings) if each.stage == ramps[-1]), None)
+    devices = sum(fleet.devices for fleet in mini.fleets.values())
+    return sum(last.connected.values()) / devices if last is not None else 0.0
+
+
+def _meant(work: Work, stage: Work | None) -> Work:
+    """Return what was done: a message in a stage of commands is the answer to one."""
+    answer = stage is not None and work.kind is Kind.MESSAGE and stage.kind is Kind.COMMAND
+    return stage if answer and stage is not None else work
+
+
+def _tends(reading: Reading, mini: Miniature) -> int:
     """Return how often devices looked after their sessions."""
-    return sum(
-        each.seconds * connected * SECOND / tend_every(mini.fleets[name])
-        for each in readings
-        for name, connected in each.connected.items()
+    return round(
+        sum(
+            reading.seconds * connected * SECOND / tend_every(mini.fleets[name])
+            for name, connected in reading.connected.items()
+        )
     )
-
-
-def _done(readings: list[Reading], work: Work, mini: Miniature) -> float:
-    """Return how much of its work a stage has done."""
-    match work.kind:
-        case Kind.CONNECT | Kind.RECONNECT:
-            counted = Kind.CONNECT
-        case Kind.COMMAND:  # each has its answer
-            counted = Kind.MESSAGE
-        case Kind.FAREWELL:
-            return mini.fleets[work.fleet].devices / 2
-        case kind:
-            counted = kind
-    return sum(each.done.get(counted, 0) for each in readings)
 
 
 def _memory(measured: Measurement, mini: Miniature) -> tuple[Memory, Memory]:

@@ -90,6 +90,8 @@ class Forecast:
     """To make the certificates that are missing, before the run."""
     measured: str
     """What was measured, in words."""
+    rough: bool
+    """Whether this machine was too busy with other things for the measurement to be trusted."""
     external: bool
     """Whether the broker was not measured, since it is somebody else's."""
     workers: tuple[WorkerForecast, ...]
@@ -102,7 +104,9 @@ class Forecast:
     tls_floor: float
     """Microseconds of processor time that a full TLS handshake of the largest fleet takes by itself."""
     memory_base: int
+    """Bytes without any device."""
     memory_device: int
+    """Bytes for each device."""
 
     def to_json(self) -> str:
         """Return what ``--json`` prints."""

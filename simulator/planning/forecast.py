@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from simulator.clock import MICROSECOND, SECOND
-from simulator.engine.coordinator import SPARE_DESCRIPTORS
+from simulator.engine.descriptors import SPARE
 from simulator.planning.figures import (
     BrokerForecast,
     Forecast,
@@ -33,6 +33,12 @@ __all__ = ["BUSY", "forecast"]
 
 BUSY = 0.7
 """Share of a core that one event loop can use and still be on time: beyond, what is due has to wait."""
+
+IN_TIME = 0.9
+"""Share of the measured devices that must have connected in time for their costs to be trusted."""
+
+WORKER = 13 << 20
+"""Bytes that a worker of Dask holds beside what the simulator holds alone, measured with distributed 2026."""
 
 
 def forecast(
@@ -70,6 +76,7 @@ def forecast(
             sum(fleet.devices * costs.issuing.get(name, 0.0) for name, fleet in scenario.fleets.items()), 1
         ),
         measured=measured,
+        rough=costs.in_time < IN_TIME,
         external=not local,
         workers=tuple(use.workers(number) for number in sorted({1, needed, *workers})),
         workers_needed=needed,
@@ -112,8 +119,8 @@ class _Use:
             cpu_share=round(total / number / SECOND / load.seconds, 3),
             cpu_share_peak=round(peak / SECOND, 3),
             busiest=load.stage_of(each.index(peak)),
-            memory=round(self._costs.generator.of(load.devices / number)),
-            descriptors=ceil(load.devices / number) + SPARE_DESCRIPTORS,
+            memory=round(self._costs.generator.of(load.devices / number)) + WORKER * (number > 1),
+            descriptors=ceil(load.devices / number) + SPARE,
             seconds=round(load.seconds + max(_backlog(each), _backlog(self._broker)), 1),
         )
 
@@ -140,7 +147,7 @@ def _workers_needed(use: _Use, one: WorkerForecast, machine: Machine) -> int:
     """Return how many workers it takes for none to be too busy, or to have too many files open."""
     files = 1
     if machine.descriptors is not None:
-        files = ceil((one.descriptors - SPARE_DESCRIPTORS) / max(1, machine.descriptors - SPARE_DESCRIPTORS))
+        files = ceil((one.descriptors - SPARE) / max(1, machine.descriptors - SPARE))
     number = max(1, files, ceil(one.cpu_share_peak / BUSY))
     while use.workers(number).cpu_share_peak > BUSY and number < 2 * one.cpu_share_peak / BUSY:
         number += 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from simulator.engine.processes import cores
 
 __all__ = ["Machine", "this_machine"]
 
@@ -33,7 +34,7 @@ def this_machine() -> Machine:
     """Look at this machine, as far as this process may use it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Machine(
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores(),
         memory=psutil.virtual_memory().available,
         descriptors=None if most == resource.RLIM_INFINITY else most,
         ports=_local_ports(),

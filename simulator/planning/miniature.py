@@ -31,9 +31,9 @@ FLEETS = 4
 IDLE = "idle"
 """Name of the stage in which nothing is done."""
 
-_SECONDS = {Kind.CONNECT: 3.5, Kind.RECONNECT: 2.0, Kind.MESSAGE: 2.5, Kind.COMMAND: 1.5}
+_SECONDS = {Kind.CONNECT: 4.0, Kind.RECONNECT: 2.0, Kind.MESSAGE: 2.5, Kind.COMMAND: 1.5}
 """How long all fleets together take for a kind of work."""
-_RATES = {Kind.CONNECT: (60.0, 150.0), Kind.MESSAGE: (100.0, 1000.0), Kind.COMMAND: (20.0, 200.0)}
+_RATES = {Kind.CONNECT: (60.0, 100.0), Kind.MESSAGE: (100.0, 1000.0), Kind.COMMAND: (20.0, 200.0)}
 """The least and the most that becomes due in a second."""
 _DEVICES = {KeyKind.RSA_2048: 100, KeyKind.RSA_3072: 30}
 """Most devices with keys that take long to make."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from simulator.metrics.outcome import NO_FAILURES
 from simulator.metrics.sample import Phase
 from simulator.metrics.snapshot import ArrivalOf
 from simulator.planning.miniature import warm_up
-from simulator.planning.work import Kind
+from simulator.planning.work import Kind, Work
 from simulator.report.conclusion import Conclusion
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Reading:
     broker_memory: int
     connected: Mapping[str, int]
     """By fleet, at the end."""
-    done: Mapping[Kind, int]
+    done: Mapping[Work, int]
+    """What was ended in the interval, whichever stage began it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,10 @@ class _Notes:
     def broker(self, description: str) -> None:
         self._view.broker(description)
 
-    def started(self, stages: Sequence[StageTimes]) -> None:
+    def started(self, stages: Sequence[StageTimes], shards: int) -> None:
         usage = self.coordinator.broker_usage() if self.coordinator else None
         self._broker_cpu = round(usage.cpu_seconds * SECOND) if usage else 0
-        self._view.started(stages)
+        self._view.started(stages, shards)
 
     def measured(self, snapshot: Snapshot, totals: Totals) -> None:
         self._view.measured(snapshot, totals)
@@ -152,6 +154,9 @@ class _Notes:
         before, own = time.thread_time_ns(), self._own
         self.readings.append(self._read(snapshot, own))
         self._own = time.thread_time_ns() - before
+
+    def lost(self, shard: int, shards: int, reason: str) -> None:
+        self._view.lost(shard, shards, reason)
 
     def stopping(self) -> None:
         self._view.stopping()
@@ -175,20 +180,19 @@ class _Notes:
         )
 
 
-def done_in(snapshot: Snapshot) -> dict[Kind, int]:
-    """Return what was done in an interval; reconnects count as connects, answers to commands as messages."""
-    arrivals = dict.fromkeys(ArrivalOf, 0)
+def done_in(snapshot: Snapshot) -> dict[Work, int]:
+    """Return what was done in an interval; reconnects are connects, answers to commands are messages."""
+    done: Counter[Work] = Counter()
     for key, counts in snapshot.arrivals.items():
-        arrivals[key.of] += counts.started
-    failures = sum(
-        count
-        for key, series in snapshot.series.items()
-        if key.phase in {Phase.TCP_CONNECT, Phase.SESSION}
-        for outcome, count in series.outcomes.items()
-        if outcome not in NO_FAILURES
-    )
-    return {
-        Kind.CONNECT: arrivals[ArrivalOf.CONNECT],
-        Kind.MESSAGE: arrivals[ArrivalOf.MESSAGE],
-        Kind.FAILURE: failures,
-    }
+        if key.of is ArrivalOf.MESSAGE:
+            done[Work(Kind.MESSAGE, key.fleet)] += counts.started
+    for series, interval in snapshot.series.items():
+        ended, failed = (
+            interval.outcomes.total(),
+            sum(count for outcome, count in interval.outcomes.items() if outcome not in NO_FAILURES),
+        )
+        if series.phase in {Phase.TLS_HANDSHAKE, Phase.TLS_RESUMPTION}:
+            done[Work(Kind.CONNECT, series.fleet)] += ended
+        elif series.phase in {Phase.TCP_CONNECT, Phase.SESSION}:
+            done[Work(Kind.FAILURE, series.fleet)] += failed
+    return done

@@ -74,6 +74,11 @@ def _title(forecast: Forecast) -> Text:
     text = Text.assemble(
         (_plain(forecast.title), "bold"), changed, *((f"\n{line}", _QUIET) for line in about)
     )
+    if forecast.rough:
+        text.append(
+            "\nRough: this machine was so busy that devices were kept waiting. Plan again when it is not.",
+            "bold yellow",
+        )
     if forecast.external:
         text.append("\nIt stands in for the scenario's own broker, which a plan never loads.", "yellow")
     return text

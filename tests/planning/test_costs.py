@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,7 @@ UNITS = {
     Kind.COMMAND: 400_000,
     Kind.FAREWELL: 300_000,
 }
+CONNECT = Work(Kind.CONNECT, "core2")
 MIB = 1 << 20
 
 
@@ -42,7 +44,7 @@ def reading(mini: Miniature, stage: str, kind: Kind | None, number: int, connect
     counted = {Kind.RECONNECT: Kind.CONNECT, Kind.COMMAND: Kind.MESSAGE}.get(kind, kind) if kind else None
     memory = 70 * MIB + (20 * MIB if connected else 0)
     broker = 40 * MIB + (10 * MIB if connected else 0)
-    done = {counted: number} if counted else {}
+    done = {Work(counted, "core2"): number} if counted else {}
     return Reading(stage, 2.0, cpu, 2 * cpu, memory, broker, {"core2": connected}, done)
 
 
@@ -51,7 +53,7 @@ def measurement(mini: Miniature) -> Measurement:
     readings = [reading(mini, IDLE, None, 0, 0)]
     for name, work in mini.stages.items():
         kind = None if work.kind is Kind.TEND else work.kind
-        number = devices // 2 if work.kind is Kind.FAREWELL else 100
+        number = {Kind.CONNECT: devices, Kind.FAREWELL: devices // 2}.get(work.kind, 100)
         readings.append(reading(mini, name, kind, number, devices))
     return Measurement(tuple(readings), 66 * MIB, {"core2": 0.001}, "a broker", 12.0)
 
@@ -85,3 +87,24 @@ def test_a_fleet_that_was_not_measured_costs_what_others_do() -> None:
 def test_nothing_costs_less_than_nothing() -> None:
     assert Cost(1, 5).less(Cost(2, 2), 1) == Cost(0, 3)
     assert Cost(1, 1).share(0) == Cost()
+
+
+def test_what_runs_over_into_the_next_stage_is_told_apart() -> None:
+    """A fifth of the devices connect only while others publish, and the costs stay what they are."""
+    mini = small()
+    whole, devices = measurement(mini), mini.fleets["core2"].devices
+    late = devices // 5
+    moved = {"connect core2": -late, "message core2": late}
+    readings = [
+        replace(
+            each,
+            cpu=each.cpu + moved.get(each.stage, 0) * UNITS[Kind.CONNECT],
+            done={**each.done, CONNECT: each.done.get(CONNECT, 0) + moved.get(each.stage, 0)},
+            connected={"core2": devices - late} if each.stage == "connect core2" else each.connected,
+        )
+        for each in whole.readings
+    ]
+    found = costs(replace(whole, readings=tuple(readings)), mini)
+    assert found.of(CONNECT).generator == pytest.approx(UNITS[Kind.CONNECT], rel=0.05)
+    assert found.of(Work(Kind.MESSAGE, "core2")).generator == pytest.approx(UNITS[Kind.MESSAGE], rel=0.1)
+    assert (costs(whole, mini).in_time, found.in_time) == pytest.approx((1, 0.8), abs=0.01)

@@ -10,7 +10,7 @@ from rich.console import Console
 from simulator.clock import MILLISECOND
 from simulator.planning.costs import Cost, Costs, Memory
 from simulator.planning.figures import Resource
-from simulator.planning.forecast import forecast
+from simulator.planning.forecast import WORKER, forecast
 from simulator.planning.load import count
 from simulator.planning.machine import Machine, this_machine
 from simulator.planning.text import render
@@ -34,18 +34,24 @@ COSTS = Costs(
     generator=Memory(60 * MIB, 0.05 * MIB),
     broker=Memory(20 * MIB, 0.01 * MIB),
     issuing={"core2": 0.001},
+    in_time=1.0,
 )
 
 
 def planned(
-    folder: Path, *changes: str, machine: Machine = MACHINE, workers: tuple[int, ...] = (), **load: str
+    folder: Path,
+    *changes: str,
+    machine: Machine = MACHINE,
+    workers: tuple[int, ...] = (),
+    costs: Costs = COSTS,
+    broker: str | None = None,
 ) -> Forecast:
-    scenario = loaded(folder, *changes, **load)
+    scenario = loaded(folder, *changes, broker=broker)
     counted = count(scenario.scenario)
     return forecast(
         scenario,
         counted,
-        COSTS,
+        costs,
         machine,
         workers=workers,
         measured="ten devices against a broker",
@@ -82,7 +88,7 @@ def test_workers_share_the_devices_and_not_what_each_takes_anyway(tmp_path: Path
     made = planned(tmp_path, "fleet.core2.devices=1000", workers=(2, 4))
     one, two, four = (next(each for each in made.workers if each.workers == number) for number in (1, 2, 4))
     assert two.cpu_seconds - one.cpu_seconds == pytest.approx(0.003 * made.seconds, abs=0.02)
-    assert four.memory == pytest.approx((60 + 250 * 0.05) * MIB)
+    assert four.memory == pytest.approx((60 + 250 * 0.05) * MIB + WORKER)
     assert four.descriptors == 250 + 64
 
 
@@ -138,6 +144,11 @@ def test_nothing_is_said_of_a_broker_that_is_somebody_elses(tmp_path: Path) -> N
     assert all(cost.broker is None for cost in made.costs)
     assert needs(made)[Resource.PORTS] == pytest.approx(15 / 28_000 / 2, rel=0.01)  # ports rest for a minute
     assert "which a plan never loads" in shown(made)
+
+
+def test_a_measurement_on_a_busy_machine_is_called_rough(tmp_path: Path) -> None:
+    assert "Rough" not in shown(planned(tmp_path))
+    assert "Rough: this machine was so busy" in shown(planned(tmp_path, costs=replace(COSTS, in_time=0.5)))
 
 
 def test_json_has_it_all(tmp_path: Path) -> None:
