@@ -100,7 +100,8 @@ def costs(measured: Measurement, mini: Miniature) -> Costs:
                     left = left.less(each.get(other, Cost()), number)
             each[work] = left.share(book.done[work])
     generator, broker = _memory(measured, mini)
-    return Costs(base, each, generator, broker, measured.issuing, _in_time(measured, mini))
+    known = {work: cost for work, cost in each.items() if cost.generator or work.kind is Kind.TEND}
+    return Costs(base, known, generator, broker, measured.issuing, _in_time(measured, mini))
 
 
 @dataclass(slots=True)

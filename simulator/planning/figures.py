@@ -62,6 +62,8 @@ class WorkerForecast:
     descriptors: int
     seconds: float
     """How long the stages take: longer than planned where there is more to do than can be done."""
+    late: float
+    """How many seconds the generator, or a broker on this machine, is behind at worst."""
 
 
 @dataclass(frozen=True, slots=True)

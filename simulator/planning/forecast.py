@@ -113,6 +113,7 @@ class _Use:
         each = [base + second / number for second in self._generator]
         total = number * base * load.seconds + sum(self._generator) + self._end
         peak = max(each)
+        behind, late = map(max, zip(_backlog(each), _backlog(self._broker), strict=True))
         return WorkerForecast(
             workers=number,
             cpu_seconds=round(total / SECOND, 2),
@@ -121,7 +122,8 @@ class _Use:
             busiest=load.stage_of(each.index(peak)),
             memory=round(self._costs.generator.of(load.devices / number)) + WORKER * (number > 1),
             descriptors=ceil(load.devices / number) + SPARE,
-            seconds=round(load.seconds + max(_backlog(each), _backlog(self._broker)), 1),
+            seconds=round(load.seconds + behind, 1),
+            late=round(late, 1),
         )
 
     def broker_alone(self) -> BrokerForecast:
@@ -135,12 +137,13 @@ class _Use:
         )
 
 
-def _backlog(each: Sequence[float]) -> float:
-    """Return for how many seconds one core has still to work on what came before the end."""
-    undone = 0.0
+def _backlog(each: Sequence[float]) -> tuple[float, float]:
+    """Return how many seconds of work one core is behind at the end, and at worst."""
+    undone = worst = 0.0
     for second in each:
         undone = max(0.0, undone + second - SECOND)
-    return undone / SECOND
+        worst = max(worst, undone)
+    return undone / SECOND, worst / SECOND
 
 
 def _workers_needed(use: _Use, one: WorkerForecast, machine: Machine) -> int:

@@ -31,12 +31,11 @@ _WHAT = {
     Resource.PORTS: "source addresses",
 }
 _REMEDIES = {
-    Resource.GENERATOR: "Take more workers, a slower ramp or fewer messages.",
-    Resource.BROKER: "One broker process is not fast enough for this, however many workers there are.",
-    Resource.CORES: "Let the broker, or some of the workers, run on another machine.",
-    Resource.MEMORY: "Spread the devices over several machines.",
-    Resource.DESCRIPTORS: "Raise the hard limit (ulimit -Hn), or take more workers.",
-    Resource.PORTS: "Let the devices connect from several addresses, or to several endpoints.",
+    Resource.GENERATOR: "connect more slowly, or send less",
+    Resource.BROKER: "connect more slowly, or send less; workers do not speed it up",
+    Resource.CORES: "let broker or workers run on another machine",
+    Resource.MEMORY: "spread the devices over several machines",
+    Resource.DESCRIPTORS: "raise the hard limit (ulimit -Hn)",
 }
 _WORK = {
     Kind.CONNECT: "connect",
@@ -100,8 +99,17 @@ def _verdict(forecast: Forecast) -> Text:
         f" The limit is the {_WHAT[scarcest.resource]}.",
     )
     for need in short:
-        text.append(f" {_REMEDIES[need.resource]}")
+        text.append(f"\n- {_WHAT[need.resource]}: {_remedy(need.resource, forecast)}")
     return text
+
+
+def _remedy(resource: Resource, forecast: Forecast) -> str:
+    match resource:
+        case Resource.GENERATOR | Resource.DESCRIPTORS if forecast.workers_needed > 1:
+            return f"{forecast.workers_needed} workers are enough (--processes {forecast.workers_needed}); or {_REMEDIES[resource]}"
+        case Resource.PORTS:
+            return f"let the devices connect from {forecast.source_addresses} addresses, or to more endpoints"
+    return _REMEDIES[resource]
 
 
 def _needs(forecast: Forecast) -> RenderableType:
@@ -134,6 +142,7 @@ def _workers(forecast: Forecast) -> RenderableType:
         "memory of each": lambda each: f"{each.memory / _MIB:,.0f} MiB",
         "open files of each": lambda each: f"{each.descriptors:,}",
         "time": lambda each: f"{each.seconds:,.0f} s",
+        "behind at worst, generator or broker": lambda each: f"{each.late:,.1f} s",
     }
     for what, figure in rows.items():
         table.add_row(what, *map(figure, forecast.workers))

@@ -84,6 +84,13 @@ def test_a_fleet_that_was_not_measured_costs_what_others_do() -> None:
     assert found.of(Work(Kind.FAILURE, "other")) == Cost()
 
 
+def test_what_cannot_be_told_from_the_rest_is_not_taken_for_free() -> None:
+    mini = small()
+    whole = measurement(mini)
+    hidden = tuple(replace(each, cpu=0) if each.stage == "message core2" else each for each in whole.readings)
+    assert Work(Kind.MESSAGE, "core2") not in costs(replace(whole, readings=hidden), mini).each
+
+
 def test_nothing_costs_less_than_nothing() -> None:
     assert Cost(1, 5).less(Cost(2, 2), 1) == Cost(0, 3)
     assert Cost(1, 1).share(0) == Cost()

@@ -106,6 +106,7 @@ def test_a_busy_scenario_needs_more_workers_and_says_why(tmp_path: Path) -> None
 def test_what_cannot_be_done_in_time_takes_longer(tmp_path: Path) -> None:
     made = planned(tmp_path, "fleet.core2.devices=2000", 'stage.ramp.connect.rate="2000/s"')
     assert made.workers[0].seconds > made.seconds + 1
+    assert made.workers[0].late >= made.workers[0].seconds - made.seconds
 
 
 def test_a_small_scenario_fits_at_its_own_pace(tmp_path: Path) -> None:
