@@ -33,8 +33,10 @@ IDLE = "idle"
 
 _SECONDS = {Kind.CONNECT: 4.0, Kind.RECONNECT: 2.0, Kind.MESSAGE: 2.5, Kind.COMMAND: 1.5}
 """How long all fleets together take for a kind of work."""
-_RATES = {Kind.CONNECT: (60.0, 100.0), Kind.MESSAGE: (100.0, 1000.0), Kind.COMMAND: (20.0, 200.0)}
+_RATES = {Kind.MESSAGE: (100.0, 1000.0), Kind.COMMAND: (20.0, 200.0)}
 """The least and the most that becomes due in a second."""
+_CONNECTS = {BrokerKind.EMBEDDED: (60.0, 100.0), BrokerKind.MOSQUITTO: (60.0, 200.0)}
+"""The same of connects, which these brokers can take on half a core of a slow machine."""
 _DEVICES = {KeyKind.RSA_2048: 100, KeyKind.RSA_3072: 30}
 """Most devices with keys that take long to make."""
 _SETTLING = 0.5
@@ -55,7 +57,8 @@ class Miniature:
 def miniature(loaded: LoadedScenario, load: Load, broker: BrokerKind) -> Miniature:
     """Return the miniature of a scenario, against a broker of this kind that the run starts."""
     scenario = loaded.scenario
-    fleets = _fleets(scenario, load)
+    connects = _within(load.peak(Kind.CONNECT, Kind.RECONNECT), _CONNECTS[broker])
+    fleets = _fleets(scenario, connects)
     kept = scenario.model_copy(
         update={
             "broker": Broker.model_validate({"kind": broker}),
@@ -66,7 +69,9 @@ def miniature(loaded: LoadedScenario, load: Load, broker: BrokerKind) -> Miniatu
             "limits": Limits.model_validate({"lag": "60s"}),
         }
     )
-    parts = {f"{work.kind} {work.fleet}": (work, does) for work, does in _parts(scenario, fleets, load)}
+    parts = {
+        f"{work.kind} {work.fleet}": (work, does) for work, does in _parts(scenario, fleets, load, connects)
+    }
     stages = [Stage.model_validate({"name": IDLE, "duration": "1s"})]
     stages += [Stage.model_validate({"name": name, **does}) for name, (_, does) in parts.items()]
     changed = kept.model_copy(update={"stages": tuple(stages)})
@@ -88,11 +93,11 @@ def warm_up(mini: Miniature) -> LoadedScenario:
     return replace(mini.loaded, scenario=changed)
 
 
-def _fleets(scenario: Scenario, load: Load) -> dict[str, Fleet]:
+def _fleets(scenario: Scenario, connects: float) -> dict[str, Fleet]:
     """Return the largest fleets with few devices each, in the proportion that they have."""
     largest = sorted(scenario.fleets.items(), key=lambda each: -each[1].devices)[:FLEETS]
     whole = sum(fleet.devices for _, fleet in largest)
-    wanted = _SECONDS[Kind.CONNECT] * _rate(load, Kind.CONNECT, Kind.RECONNECT)
+    wanted = _SECONDS[Kind.CONNECT] * connects
     made = {}
     for name, fleet in largest:
         number = round(min(wanted, whole) * fleet.devices / whole)
@@ -128,21 +133,21 @@ def _observe(scenario: Scenario, fleets: dict[str, Fleet]) -> object:
     return scenario.observe.model_copy(update={"fleets": tuple(observed)})
 
 
-def _rate(load: Load, *kinds: Kind) -> float:
-    """Return the rate of the busiest second, within what a probe can do."""
-    least, most = _RATES[kinds[0]]
-    return min(max(load.peak(*kinds), least), most)
+def _within(rate: float, bounds: tuple[float, float]) -> float:
+    """Return a scenario's rate, or what a probe can do of it."""
+    least, most = bounds
+    return min(max(rate, least), most)
 
 
 def _parts(
-    scenario: Scenario, fleets: dict[str, Fleet], load: Load
+    scenario: Scenario, fleets: dict[str, Fleet], load: Load, connects: float
 ) -> Iterator[tuple[Work, dict[str, object]]]:
     """Yield what each stage measures, after one in which nothing happens, and what happens in it."""
-    connects = _rate(load, Kind.CONNECT, Kind.RECONNECT)
     first = next(iter(fleets))
     for name, fleet in fleets.items():
+        connect = {**_at(name, connects), **_bursts(scenario, name, fleet.devices)}
         lasting = _lasting(fleet.devices / connects + _SETTLING)
-        yield Work(Kind.CONNECT, name), {"connect": _at(name, connects), "duration": lasting}
+        yield Work(Kind.CONNECT, name), {"connect": connect, "duration": lasting}
     yield Work(Kind.TEND, first), {"duration": "1500ms"}
     yield from _speaking(scenario, fleets, load)
     again = [name for name in fleets if any(load.work.get(Work(Kind.RECONNECT, name), ()))]
@@ -157,6 +162,13 @@ def _parts(
         yield Work(Kind.FAILURE, first), {"duration": "2s", "outage": "2s"}
 
 
+def _bursts(scenario: Scenario, fleet: str, devices: int) -> dict[str, object]:
+    """Return how many connect at once, where they do in the scenario: that is cheaper than one by one."""
+    found = (stage.connect for stage in scenario.stages if stage.connect and stage.connect.fleet == fleet)
+    size = next((connect.size for connect in found), None)
+    return {"arrivals": "burst", "size": min(size, devices)} if size else {}
+
+
 def _speaking(
     scenario: Scenario, fleets: dict[str, Fleet], load: Load
 ) -> Iterator[tuple[Work, dict[str, object]]]:
@@ -165,7 +177,10 @@ def _speaking(
     for kind, action, names in ((Kind.MESSAGE, "publish", [*fleets]), (Kind.COMMAND, "command", commanded)):
         for name in names:
             lasting = _lasting(_SECONDS[kind] / len(names))
-            yield Work(kind, name), {action: _at(name, _rate(load, kind)), "duration": lasting}
+            yield (
+                Work(kind, name),
+                {action: _at(name, _within(load.peak(kind), _RATES[kind])), "duration": lasting},
+            )
 
 
 def _lasting(seconds: float) -> str:

@@ -106,7 +106,8 @@ def _verdict(forecast: Forecast) -> Text:
 def _remedy(resource: Resource, forecast: Forecast) -> str:
     match resource:
         case Resource.GENERATOR | Resource.DESCRIPTORS if forecast.workers_needed > 1:
-            return f"{forecast.workers_needed} workers are enough (--processes {forecast.workers_needed}); or {_REMEDIES[resource]}"
+            number = forecast.workers_needed
+            return f"{number} workers are enough (--processes {number}); or {_REMEDIES[resource]}"
         case Resource.PORTS:
             return f"let the devices connect from {forecast.source_addresses} addresses, or to more endpoints"
     return _REMEDIES[resource]

@@ -59,6 +59,13 @@ def test_only_what_a_scenario_does_is_measured(tmp_path: Path) -> None:
     assert Kind.RECONNECT not in kinds(mini(load("steady-telemetry")))
 
 
+def test_who_connects_at_once_does_so_here() -> None:
+    storm = mini(load("connect-storm"), BrokerKind.MOSQUITTO).loaded.scenario.stages[1].connect
+    assert storm is not None
+    assert (storm.arrivals, storm.size, storm.rate) == ("burst", 100, 200)
+    assert mini(load("quickstart")).loaded.scenario.stages[1].connect != storm
+
+
 def test_fleets_keep_their_proportion() -> None:
     made = mini(load("steady-telemetry"))
     assert made.fleets["sensor"].devices / made.fleets["gateway"].devices == pytest.approx(20, rel=0.1)
