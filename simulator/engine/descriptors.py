@@ -15,7 +15,7 @@ from simulator.scenario.kinds import BrokerKind
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-__all__ = ["SPARE", "check_broker_descriptors", "raise_descriptor_limit"]
+__all__ = ["SPARE", "check_broker_descriptors", "descriptor_limit", "raise_descriptor_limit"]
 
 SPARE = 64
 """Files that a process needs beside the sockets of devices: its run folder, fleet files, pipes and loop."""

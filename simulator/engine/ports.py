@@ -17,7 +17,7 @@ from simulator.scenario.kinds import Endpoint
 if TYPE_CHECKING:
     from simulator.scenario.model import Scenario
 
-__all__ = ["check_local_ports", "check_ports", "local_ports"]
+__all__ = ["SLOW", "check_local_ports", "check_ports", "local_ports"]
 
 SPARE = 32
 """Ports of the range that other programs may hold, by listening on them."""

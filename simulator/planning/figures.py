@@ -68,11 +68,13 @@ class WorkerForecast:
 
 @dataclass(frozen=True, slots=True)
 class BrokerForecast:
-    """The broker, where the run starts it here."""
+    """The broker where the run starts it here: each of so many, and the CPU seconds of all together."""
 
+    brokers: int
     cpu_seconds: float
     cpu_share_peak: float
     memory: int
+    descriptors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class Forecast:
     workers: tuple[WorkerForecast, ...]
     workers_needed: int
     source_addresses: int
+    """How many it needs; ``sources`` is how many the scenario's devices start from."""
+    sources: int
     broker: BrokerForecast | None
     needs: tuple[Need, ...]
     """Of one worker on this machine, the scarcest first."""

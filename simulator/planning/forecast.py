@@ -48,19 +48,22 @@ def forecast(
     machine: Machine,
     *,
     workers: Sequence[int],
+    sources: int,
     measured: str,
     tls_floor: float,
 ) -> Forecast:
     """Return what a scenario takes of one worker, of as many as it needs, and of each number of ``workers``.
 
-    ``measured`` says in words what the costs were measured with, ``tls_floor`` is in nanoseconds.
+    ``sources`` is how many addresses its devices start from; ``measured`` says in words what the costs were
+    measured with; ``tls_floor`` is in nanoseconds.
     """
     scenario = loaded.scenario
     local = scenario.broker.kind is not BrokerKind.EXTERNAL
-    use = _Use(load, costs, local=local)
+    use = _Use(load, costs, brokers=scenario.broker.count if local else 0)
     one = use.workers(1)
     needed = _workers_needed(use, one, machine)
-    ports = machine.ports * max(1, len(scenario.broker.endpoints))
+    brokers = scenario.broker.count if local else len(scenario.broker.endpoints)
+    ports = machine.ports * brokers
     port_need = load.connected if local else load.ports  # on one machine, resting ports are taken again
     broker = use.broker_alone() if local else None
     return Forecast(
@@ -81,8 +84,9 @@ def forecast(
         workers=tuple(use.workers(number) for number in sorted({1, needed, *workers})),
         workers_needed=needed,
         source_addresses=max(1, ceil(port_need / ports)),
+        sources=sources,
         broker=broker,
-        needs=tuple(_needs(one, broker, machine, port_need / ports)),
+        needs=tuple(_needs(one, broker, machine, port_need / ports / sources)),
         costs=tuple(_unit_costs(costs, local=local)),
         tls_floor=round(tls_floor / MICROSECOND, 1),
         memory_base=round(costs.generator.base),
@@ -93,8 +97,9 @@ def forecast(
 class _Use:
     """The processor time that a load takes, second by second, in nanoseconds."""
 
-    def __init__(self, load: Load, costs: Costs, *, local: bool) -> None:
+    def __init__(self, load: Load, costs: Costs, *, brokers: int) -> None:
         self._load = load
+        self._brokers = brokers
         self._costs = costs
         each = {work: costs.of(work) for work in load.work}
         seconds = [
@@ -102,7 +107,10 @@ class _Use:
             for place in range(len(next(iter(load.work.values()))))
         ]
         self._generator = [sum(number * cost.generator for number, cost in second) for second in seconds]
-        self._broker = [sum(number * cost.broker for number, cost in second) * local for second in seconds]
+        self._broker = [
+            sum(number * cost.broker for number, cost in second) / brokers if brokers else 0.0
+            for second in seconds
+        ]
         farewells = [(number, costs.of(Work(Kind.FAREWELL, name))) for name, number in load.leaving.items()]
         self._end = sum(number * cost.generator for number, cost in farewells)
         self._broker_end = sum(number * cost.broker for number, cost in farewells)
@@ -127,13 +135,15 @@ class _Use:
         )
 
     def broker_alone(self) -> BrokerForecast:
-        """Return what the broker takes."""
-        base = self._costs.base.broker
-        total = base * self._load.seconds + sum(self._broker) + self._broker_end
+        """Return what the broker takes: each of them where there are several, and all together."""
+        base, number = self._costs.base.broker, self._brokers
+        total = number * (base * self._load.seconds + sum(self._broker)) + self._broker_end
         return BrokerForecast(
+            brokers=number,
             cpu_seconds=round(total / SECOND, 2),
             cpu_share_peak=round((base + max(self._broker)) / SECOND, 3),
-            memory=round(self._costs.broker.of(self._load.connected)),
+            memory=round(self._costs.broker.of(self._load.connected / number)),
+            descriptors=ceil(self._load.connected / number) + SPARE,
         )
 
 
@@ -161,15 +171,16 @@ def _needs(
     one: WorkerForecast, broker: BrokerForecast | None, machine: Machine, ports: float
 ) -> Iterator[Need]:
     """Yield what one worker on this machine needs of each resource, the scarcest first."""
-    memory, cores = float(one.memory), one.cpu_share_peak
+    memory, cores, files = float(one.memory), one.cpu_share_peak, one.descriptors
     needs = [Need(Resource.GENERATOR, one.cpu_share_peak, BUSY), Need(Resource.PORTS, ports, 1.0)]
     if broker is not None:
         needs.append(Need(Resource.BROKER, broker.cpu_share_peak, 1.0))
-        memory += broker.memory
-        cores += broker.cpu_share_peak
+        memory += broker.memory * broker.brokers
+        cores += broker.cpu_share_peak * broker.brokers
+        files = max(files, broker.descriptors)
     needs += [Need(Resource.CORES, cores, machine.cores), Need(Resource.MEMORY, memory, machine.memory)]
     if machine.descriptors is not None:
-        needs.append(Need(Resource.DESCRIPTORS, one.descriptors, machine.descriptors))
+        needs.append(Need(Resource.DESCRIPTORS, files, machine.descriptors))
     yield from sorted(needs, key=lambda need: -need.share)
 
 

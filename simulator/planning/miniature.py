@@ -13,6 +13,7 @@ from simulator.clock import MILLISECOND, SECOND
 from simulator.planning.work import Kind, Work
 from simulator.scenario import listening
 from simulator.scenario.kinds import BrokerKind, KeyKind
+from simulator.scenario.link import Link
 from simulator.scenario.model import Broker, Limits, Stage, Telemetry
 from simulator.scenario.units import format_duration
 
@@ -63,6 +64,7 @@ def miniature(loaded: LoadedScenario, load: Load, broker: BrokerKind) -> Miniatu
         update={
             "broker": Broker.model_validate({"kind": broker}),
             "fleets": fleets,
+            "link": Link() if scenario.broker.kind is BrokerKind.EXTERNAL else scenario.link,
             "observe": _observe(scenario, fleets),
             "cloud": scenario.cloud.model_copy(update={"certificate": None, "key": None}),
             "thresholds": (),

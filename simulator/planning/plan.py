@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from simulator.brokers.mosquitto import is_installed
 from simulator.identity.authority import Authority
 from simulator.link.floor import handshake_floor
+from simulator.link.source import sources_here
 from simulator.link.tls import TlsSettings
 from simulator.planning.costs import costs
 from simulator.planning.forecast import forecast
@@ -53,9 +54,18 @@ def plan(
         costs(measured, mini),
         machine,
         workers=workers,
+        sources=sources(loaded.scenario),
         measured=f"{devices:,} of its devices for {measured.seconds:.0f} s against {measured.broker}",
         tls_floor=tls_floor(next(iter(mini.fleets.values()))),
     )
+
+
+def sources(scenario: Scenario) -> int:
+    """Return how many addresses of this machine the scenario's devices start from.
+
+    Raises UsageError where it names some, and this machine has none of them.
+    """
+    return min(map(len, sources_here(scenario.link.source).values()), default=1)
 
 
 def tls_floor(fleet: Fleet) -> float:

@@ -32,7 +32,7 @@ _WHAT = {
 }
 _REMEDIES = {
     Resource.GENERATOR: "connect more slowly, or send less",
-    Resource.BROKER: "connect more slowly, or send less; workers do not speed it up",
+    Resource.BROKER: "connect more slowly, send less, or start more of them (count in [broker])",
     Resource.CORES: "let broker or workers run on another machine",
     Resource.MEMORY: "spread the devices over several machines",
     Resource.DESCRIPTORS: "raise the hard limit (ulimit -Hn)",
@@ -109,7 +109,7 @@ def _remedy(resource: Resource, forecast: Forecast) -> str:
             number = forecast.workers_needed
             return f"{number} workers are enough (--processes {number}); or {_REMEDIES[resource]}"
         case Resource.PORTS:
-            return f"let the devices connect from {forecast.source_addresses} addresses, or to more endpoints"
+            return f"let the devices connect from {forecast.source_addresses} addresses (source in [link])"
     return _REMEDIES[resource]
 
 
@@ -128,7 +128,7 @@ def _amounts(need: Need, forecast: Forecast) -> tuple[str, str]:
         case Resource.DESCRIPTORS:
             return f"{need.needed:,.0f}", f"{need.available:,.0f}"
         case Resource.PORTS:
-            return str(forecast.source_addresses), "1"
+            return str(forecast.source_addresses), str(forecast.sources)
     return f"{need.needed:.2f} cores", f"{need.available:.2f} cores"
 
 
