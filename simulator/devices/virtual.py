@@ -154,6 +154,7 @@ class VirtualDevice(Publisher):
         try:
             answered = await attempt.make(target, self._credential, self._resumption, source)
         except LinkError as error:
+            error.__traceback__ = None  # leads to the attempt, which has the error: garbage in a cycle
             self._attempt = None
             self._record(error.phase, error.outcome, error.detail, attempt.failed(error))
             self._forget_session()

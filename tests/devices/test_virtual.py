@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections import Counter
 from itertools import pairwise
@@ -13,9 +14,11 @@ import pytest
 from simulator.clock import SECOND, now
 from simulator.devices import noise
 from simulator.devices.assignment import endpoint_of
+from simulator.devices.attempt import Attempt
 from simulator.devices.device import DeviceState
 from simulator.identity.authority import Authority
 from simulator.link.failure import LinkError
+from simulator.link.link import Link
 from simulator.link.source import SourceAddress
 from simulator.metrics.outcome import Outcome
 from simulator.metrics.sample import Phase
@@ -140,6 +143,21 @@ async def test_a_refusal_has_the_name_of_its_code(stand: SetUp, mqtt: str, code:
         assert device.state is DeviceState.IDLE
         assert len(rig.ok(Phase.TLS_HANDSHAKE)) == 1
         assert rig.ok(Phase.CONNECT) == []
+
+
+async def test_a_failed_attempt_leaves_nothing_for_the_collector(stand: SetUp) -> None:
+    """During a run nothing old is collected: cycles would be memory that grows with each failure."""
+    connack = ConnAck(code=5)
+    gc.collect()
+    gc.disable()
+    try:
+        async with stand(connack=connack, reconnect={"first": "1ms", "most": "2ms"}) as (rig, _, credential):
+            rig.add(credential).connect(now())
+            await rig.fails(5)
+        left = [type(each) for each in gc.get_objects() if isinstance(each, (Attempt, Link, LinkError))]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 async def test_a_refusal_may_say_why(stand: SetUp) -> None:

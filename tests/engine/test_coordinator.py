@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import resource
 import signal
@@ -14,7 +13,6 @@ import pytest
 
 from simulator.brokers import mosquitto
 from simulator.clock import wall
-from simulator.engine.collector import quiet_collector
 from simulator.engine.coordinator import Coordinator, made_folder, versions
 from simulator.engine.together import first_of
 from simulator.errors import BrokerError, BrokerUnreachableError, RunFolderError
@@ -307,15 +305,6 @@ def test_an_empty_folder_is_taken_away_only_where_it_was_made(tmp_path: Path) ->
     with made_folder(tmp_path / "ours"):
         (tmp_path / "ours" / "run.json").touch()
     assert (tmp_path / "ours" / "run.json").exists()
-
-
-def test_the_collector_is_quiet_for_the_run_alone() -> None:
-    before = gc.get_threshold()
-    with quiet_collector():
-        assert gc.get_threshold() != before
-        assert gc.get_freeze_count() > 0
-    assert gc.get_threshold() == before
-    assert gc.get_freeze_count() == 0
 
 
 def test_the_first_error_of_a_group_is_told() -> None:
