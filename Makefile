@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MINUTES ?= 20
+ABREAST ?= 3
 EVERY_BRANCH := simulator/mqtt/*,simulator/metrics/*,simulator/arrival.py,simulator/link/failure.py
 
 .PHONY: demo test lint truth bench soak reference clean
@@ -11,9 +12,9 @@ demo: .venv/.runs  ## Run the quickstart on the embedded broker
 	$(BIN)/simulator run scenarios/quickstart.toml
 
 test: .venv/.tests lint  ## Check style and types, then run all tests; those that keep time run without coverage
-	$(BIN)/pytest tests/truth tests/metrics -m timekeeping
+	$(BIN)/pytest tests/truth tests/metrics tests/identity -m timekeeping
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not timekeeping"
+	$(BIN)/coverage run -m pytest -m "not timekeeping" --numprocesses=$(ABREAST) --dist=loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --omit=$(EVERY_BRANCH) --fail-under=90
 	$(BIN)/coverage report --skip-covered --include=$(EVERY_BRANCH) --show-missing --fail-under=100

@@ -155,8 +155,8 @@ def test_a_mistake_is_one_sentence_and_code_2(
 
 CONNECTS_NOWHERE = """
 import os, sys
-sys.addaudithook(lambda event, _: event == "socket.connect" and os._exit(99))
 from simulator.cli.app import main
+sys.addaudithook(lambda event, _: event == "socket.connect" and os._exit(99))
 sys.argv = ["simulator", "run", "small.toml", *sys.argv[1:]]
 main()
 """

@@ -45,6 +45,7 @@ def test_closing_leaves_no_thread_behind() -> None:
     assert not any(thread.name.startswith("spread") for thread in threading.enumerate())
 
 
+@pytest.mark.timekeeping  # and coverage has a lock as well: Ctrl-C at any moment leaves it taken, for ever
 def test_ctrl_c_at_any_moment_ends_it(request: pytest.FixtureRequest) -> None:
     """At 500 moments: without holding the signal back, one in a few hundred leaves a lock that nobody has."""
     moments = Random(11)

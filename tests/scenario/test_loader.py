@@ -729,7 +729,7 @@ EVERYTHING = tomllib.loads(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.sampled_from(places(EVERYTHING)), ODD, max_size=4), st.sampled_from(["", "odd key"])
 )
