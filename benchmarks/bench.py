@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("issuing", "connect", "publish", "memory")
+PARTS = ("issuing", "connect", "publish", "memory", "pacing", "collector")
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def test_no_collection_looks_through_more_than_what_is_young() -> None:
 
     with quiet_collector():
         gc.callbacks.append(look)
-        kept = [[[]] for _ in range(200_000)]
+        kept: list[list[object]] = [[[]] for _ in range(200_000)]
         gc.callbacks.remove(look)
     assert len(kept) == 200_000
     assert max(looked_through) < 20_000
