@@ -3,8 +3,8 @@
 Each shard has the same to do, so that two have twice the load of one: what a message costs depends on how
 many a loop has. Each round runs inline, one worker, two and four, in another order each time, so that the
 machine's mood falls on all of them; a ratio is the median of the rounds' ratios. The CPU is that of the
-shards' processes, with all that Dask does in them. Prints how long two workers take to be there, and what a snapshot
-costs a shard, too.
+shards' processes, with all that Dask does in them. Prints how long two workers take to be there, and what a
+snapshot costs a shard, too.
 
     python shards.py [ROUNDS]
 """
