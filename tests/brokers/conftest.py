@@ -11,12 +11,15 @@ from simulator.brokers.mosquitto import MosquittoBroker
 from simulator.identity.authority import Authority
 from simulator.scenario.kinds import BrokerKind
 from tests.brokers.wire import Papers
+from tests.support.offspring import remember_elders
 from tests.support.tools import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulator.brokers.managed import ManagedBroker
+
+__all__ = ["remember_elders"]
 
 KINDS = (BrokerKind.EMBEDDED, BrokerKind.MOSQUITTO)
 

@@ -20,6 +20,7 @@ from simulator.errors import BrokerError
 from simulator.identity.store import FleetStore
 from simulator.scenario.kinds import Endpoint
 from tests.brokers.wire import Papers, Wires, connect
+from tests.support.offspring import children
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -46,10 +47,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def files(folder: Path) -> dict[str, int]:
     """Return the names and permissions of all that there is in a folder."""
     return {str(path.relative_to(folder)): path.stat().st_mode & 0o777 for path in folder.rglob("*")}
-
-
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
 
 
 async def gone(processes: list[psutil.Process]) -> bool:

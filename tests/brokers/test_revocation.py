@@ -11,7 +11,6 @@ import ssl
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 import pytest_asyncio
 
@@ -25,6 +24,7 @@ from simulator.link.failure import LinkError
 from simulator.link.tls import TlsClient, TlsSettings
 from simulator.scenario.kinds import TlsVersion
 from tests.brokers.wire import CONNACK_ACCEPTED, PINGREQ, Papers, Wires, connect
+from tests.support.offspring import children
 from tests.support.tls import VERSIONS
 from tests.support.wire import Wire
 
@@ -240,7 +240,7 @@ async def test_a_broker_that_does_not_answer_is_not_believed(
     broker = make([])
     broker.admit(store.trust_anchors, store.revocation_lists())
     async with running(broker):
-        for process in psutil.Process().children(recursive=True):
+        for process in children():
             process.kill()
         with pytest.raises(BrokerError, match="did not take a new revocation list"):
             await broker.take_crls(store.revocation_lists())

@@ -4,6 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.offspring import remember_elders
+
+__all__ = ["remember_elders"]
+
 if TYPE_CHECKING:
     from pathlib import Path
 

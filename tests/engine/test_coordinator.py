@@ -8,7 +8,6 @@ import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from simulator.brokers import mosquitto
@@ -25,6 +24,7 @@ from tests.engine.scenarios import small
 from tests.engine.watching import Witness
 from tests.support.command import SMALL
 from tests.support.listener import Listener
+from tests.support.offspring import children
 from tests.support.tools import require
 
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ async def run(loaded: LoadedScenario, out: Path, witness: Witness | None = None)
 def outcomes(fleet: FleetFigures, phase: Phase) -> dict[str, int]:
     (figures,) = [each for each in fleet.phases if each.phase is phase]
     return figures.outcomes
-
-
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
 
 
 async def test_a_run_from_scenario_to_report(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tests.engine.clusters import cluster_here
 from tests.engine.scenarios import small
 from tests.engine.test_observe import SCENARIO as OBSERVED
 from tests.engine.watching import Witness
+from tests.support.offspring import children
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -218,8 +219,8 @@ def works_here() -> list[asyncio.Task[None]]:
 
 
 def left_behind() -> list[str]:
-    """Return the processes that this one has started, but for those that Python keeps until its own end."""
-    commands = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    """Return the processes that the test has started, but for those that Python keeps until its own end."""
+    commands = [" ".join(child.cmdline()) for child in children()]
     kept = ("resource_tracker", "forkserver")
     return [command for command in commands if not any(name in command for name in kept)]
 
